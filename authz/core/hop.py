@@ -1,0 +1,64 @@
+"""Hop: what is attempted, in the catalog's words."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+
+
+class ActionClass(Enum):
+    """What an action does to the world."""
+
+    READ = "read"
+    WRITE = "write"
+    DELETE = "delete"
+    EXECUTE = "execute"
+    EGRESS = "egress"
+    FINANCIAL = "financial"
+    ADMIN = "admin"
+    DELEGATE = "delegate"
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+
+HARMFUL = frozenset(
+    {ActionClass.DELETE, ActionClass.EXECUTE, ActionClass.EGRESS, ActionClass.FINANCIAL, ActionClass.ADMIN}
+)
+"""Classes whose hops must see the task store's present state, never a remembered one."""
+
+
+class Sensitivity(IntEnum):
+    """How far data may travel; ordered."""
+
+    PUBLIC = 0
+    INTERNAL = 1
+    CONFIDENTIAL = 2
+    RESTRICTED = 3
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One entry of the catalog: what requests of one shape do, and to which data."""
+
+    action: str  # the catalog's name for it, such as `crm.contact.read`
+    classes: frozenset[ActionClass]
+    resource: str  # the entry itself, such as `GET crm.example.org/contacts/{contact_id}`
+    service: str
+    dataset: str  # dotted, from wide to narrow: `crm.contacts` lies within `crm`
+    sensitivity: Sensitivity
+
+    @property
+    def is_harmful(self) -> bool:
+        """Whether any of its classes is in HARMFUL."""
+        return not HARMFUL.isdisjoint(self.classes)
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One request, understood: the operation it is, and the parameters its path names."""
+
+    operation: Operation
+    parameters: Mapping[str, str]

@@ -1,0 +1,64 @@
+"""Every reason for which a hop can be denied: its id, the HTTP status it becomes, and what it means.
+
+The enum is closed: ids are stable, appear on the wire, in traces and in the audit record, and are documented in
+`docs/reasons.md`. The status follows the fault: 400 a malformed or ambiguous request, 401 a missing or unproven
+credential, 403 a proven caller who may not, 503 our own trouble.
+"""
+
+from enum import Enum
+
+
+class Reason(Enum):
+    """A stable reason id with its HTTP status and its meaning for a person who reads the audit record."""
+
+    REQUEST_MALFORMED = ("request_malformed", 400, "The check could not be read as a CheckRequest.")
+    REQUEST_NOT_HTTP = ("request_not_http", 400, "The check names no HTTP request, as from Envoy's TCP filter.")
+    METHOD_AMBIGUOUS = ("method_ambiguous", 400, "The method has a strange form, or a header overrides it.")
+    HOST_AMBIGUOUS = ("host_ambiguous", 400, "The host is missing, given twice, or not in its strict form.")
+    PATH_MISSING = ("path_missing", 400, "The request has no path, as with CONNECT.")
+    PATH_AMBIGUOUS = ("path_ambiguous", 400, "Upstream and we could read this path differently.")
+    TASK_HEADER_REPEATED = ("task_header_repeated", 400, "The task header holds more than one value.")
+    TASK_ID_MALFORMED = ("task_id_malformed", 400, "The task header is not a task id.")
+
+    IDENTITY_MISSING = ("identity_missing", 401, "The caller showed no certificate.")
+    CERTIFICATE_MISSING = ("certificate_missing", 401, "Envoy named a principal but did not pass its certificate.")
+    CERTIFICATE_MALFORMED = ("certificate_malformed", 401, "The certificate could not be parsed.")
+    SVID_URI_SAN_COUNT = ("svid_uri_san_count", 401, "An X509-SVID has exactly one URI SAN.")
+    SPIFFE_ID_MALFORMED = ("spiffe_id_malformed", 401, "The URI SAN is not a SPIFFE ID.")
+    SVID_WITHOUT_PATH = ("svid_without_path", 401, "A workload's SPIFFE ID has a path.")
+    SVID_IS_CA = ("svid_is_ca", 401, "A signing certificate must not authenticate a workload.")
+    SVID_KEY_USAGE = ("svid_key_usage", 401, "The key usage is not that of a leaf X509-SVID.")
+    SVID_EXTENDED_KEY_USAGE = ("svid_extended_key_usage", 401, "The extended key usage lacks client or server.")
+    SVID_SAN_NOT_CRITICAL = ("svid_san_not_critical", 401, "Without a subject, the URI SAN must be critical.")
+    TRUST_DOMAIN_UNKNOWN = ("trust_domain_unknown", 401, "There is no trust bundle for the caller's trust domain.")
+    SVID_EXPIRED = ("svid_expired", 401, "The certificate is past its validity.")
+    SVID_NOT_YET_VALID = ("svid_not_yet_valid", 401, "The certificate is not valid yet.")
+    SVID_UNTRUSTED = ("svid_untrusted", 401, "No path leads from the certificate to its trust domain's bundle.")
+    PRINCIPAL_MISMATCH = ("principal_mismatch", 401, "Envoy's principal is not the certificate's SPIFFE ID.")
+
+    TASK_MISSING = ("task_missing", 403, "The request names no task.")
+    TASK_UNKNOWN = ("task_unknown", 403, "There is no such task.")
+    TASK_OF_ANOTHER_AGENT = ("task_of_another_agent", 403, "The task does not name the caller as its agent.")
+    TASK_NOT_STARTED = ("task_not_started", 403, "The task's time has not begun.")
+    TASK_EXPIRED = ("task_expired", 403, "The task's time is over.")
+    TASK_ENDED = ("task_ended", 403, "The task was ended.")
+    ACTION_UNKNOWN = ("action_unknown", 403, "No entry of the catalog matches the request.")
+    ACTION_NOT_GRANTED = ("action_not_granted", 403, "No grant of the task covers the action on this dataset.")
+    SENSITIVITY_ABOVE_CEILING = ("sensitivity_above_ceiling", 403, "The data are above the task's ceiling.")
+    POLICY_FORBIDS = ("policy_forbids", 403, "A policy forbids it.")
+    POLICY_PERMITS_NOTHING = ("policy_permits_nothing", 403, "No policy permits it.")
+
+    INTERNAL_ERROR = ("internal_error", 503, "The check failed inside the server.")
+    CHECK_TIMED_OUT = ("check_timed_out", 503, "The check took longer than its time budget.")
+    TASK_STORE_UNAVAILABLE = ("task_store_unavailable", 503, "The task store does not answer, or is too stale.")
+    TASK_RECORD_MALFORMED = ("task_record_malformed", 503, "The stored task cannot be read.")
+    POLICY_ERROR = ("policy_error", 503, "A policy failed while it was evaluated.")
+    AUDIT_UNAVAILABLE = ("audit_unavailable", 503, "The answer could not be recorded.")
+
+    def __init__(self, id: str, http_status: int, meaning: str) -> None:
+        self.id = id
+        self.http_status = http_status
+        self.meaning = meaning
+
+    def __str__(self) -> str:
+        return self.id

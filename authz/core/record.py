@@ -1,0 +1,34 @@
+"""Record: one check, told once. Span, metrics, audit line and `authz explain` are small readers of it."""
+
+from dataclasses import dataclass
+
+from authz.core.decision import Decision, Verdict
+from authz.core.hop import Hop
+from authz.core.identity import Identity
+from authz.core.request import Request
+from authz.core.task import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """When and how a check reached us: the one `now` of the check, and what its carrier said."""
+
+    unix_seconds: float
+    boot_ns: int  # CLOCK_BOOTTIME, for ages: it never steps back and goes on while a machine sleeps
+    decision_id: str
+    traceparent: str = ""  # of Envoy's client span, from the call's own metadata
+    tracestate: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """All that one check found out, down to where it ended. What was not reached is None."""
+
+    arrival: Arrival
+    request: Request | None
+    identity: Identity | None
+    task: Task | None
+    hop: Hop | None
+    verdict: Verdict | None
+    decision: Decision
+    fault: Exception | None = None  # a defect of ours, for the log

@@ -1,0 +1,129 @@
+"""Task: the errand a hop belongs to, and the rules that hold for every hop whatever the policies say."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Self
+
+from authz.core.errors import Refused
+from authz.core.hop import ActionClass, Operation, Sensitivity
+from authz.core.identity import Identity
+from authz.core.reasons import Reason
+from authz.core.spiffe import SpiffeId
+
+EVERY_DATASET = "*"
+
+_TASK_ID = re.compile(r"[0-9a-z][0-9a-z.-]{7,127}")
+_CLASSES = {str(each): each for each in ActionClass}
+
+
+class NotAGrant(ValueError):
+    """The text is not a grant; the message says what a grant looks like."""
+
+
+def is_within(dataset: str, wider: str) -> bool:
+    """Whether `dataset` is `wider` or lies below it (`crm.contacts` below `crm`); `*` is above everything."""
+    return wider in (EVERY_DATASET, dataset) or dataset.startswith(wider + ".")
+
+
+class TaskState(IntEnum):
+    """Ordered so that merging two reports of one task takes the larger."""
+
+    ACTIVE = 0
+    ENDED = 1
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Something the task may do: these action classes or these named actions, on these datasets. Empty is nothing."""
+
+    classes: frozenset[ActionClass]
+    actions: frozenset[str]
+    datasets: frozenset[str]
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """A grant from its short form `WHAT[,WHAT...]:DATASET[,DATASET...]`, such as `read,write:crm.contacts`.
+
+        WHAT is an action class or an action's name; DATASET is dotted, or `*` for all. Raises NotAGrant.
+        """
+        whats, colon, datasets = text.partition(":")
+        names, places = whats.split(","), datasets.split(",")
+        if not colon or not all(names) or not all(places):
+            raise NotAGrant(f"{text!r} is not a grant: write WHAT:DATASET, for example read:crm.contacts")
+        return cls(
+            frozenset(_CLASSES[name] for name in names if name in _CLASSES),
+            frozenset(name for name in names if name not in _CLASSES),
+            frozenset(places),
+        )
+
+    def covers(self, operation: Operation) -> bool:
+        """Whether the grant names the operation, by its action or by all of its classes, and its dataset."""
+        named = operation.action in self.actions or (bool(operation.classes) and operation.classes <= self.classes)
+        return named and any(is_within(operation.dataset, dataset) for dataset in self.datasets)
+
+    def __str__(self) -> str:
+        whats = sorted(map(str, self.classes)) + sorted(self.actions)
+        return f"{','.join(whats)}:{','.join(sorted(self.datasets))}"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A bounded errand. What it does not grant is denied; policies can only narrow it further."""
+
+    id: str
+    owner: str  # on whose behalf
+    purpose: str
+    agents: frozenset[SpiffeId]
+    grants: tuple[Grant, ...]
+    ceiling: Sensitivity
+    starts_unix_seconds: float
+    expires_unix_seconds: float
+    state: TaskState
+
+    def must_name(self, identity: Identity) -> None:
+        """The caller is one of the task's agents; raises Refused."""
+        if identity.spiffe_id not in self.agents:
+            raise Refused(Reason.TASK_OF_ANOTHER_AGENT, f"{self.id} names {', '.join(sorted(map(str, self.agents)))}")
+
+    def must_be_live(self, unix_seconds: float) -> None:
+        """The task has begun, has not expired and was not ended; raises Refused."""
+        if self.state is not TaskState.ACTIVE:
+            raise Refused(Reason.TASK_ENDED, f"{self.id} is {self.state}")
+        if unix_seconds < self.starts_unix_seconds:
+            raise Refused(
+                Reason.TASK_NOT_STARTED, f"{self.id} starts {self.starts_unix_seconds - unix_seconds:.0f} s on"
+            )
+        if unix_seconds >= self.expires_unix_seconds:
+            raise Refused(
+                Reason.TASK_EXPIRED, f"{self.id} expired {unix_seconds - self.expires_unix_seconds:.0f} s ago"
+            )
+
+    def must_cover(self, operation: Operation) -> None:
+        """A grant covers the operation and its data are not above the ceiling; raises Refused."""
+        if not any(grant.covers(operation) for grant in self.grants):
+            granted = "; ".join(map(str, self.grants)) or "nothing"
+            raise Refused(Reason.ACTION_NOT_GRANTED, f"{operation.action} on {operation.dataset}; granted: {granted}")
+        if operation.sensitivity > self.ceiling:
+            raise Refused(Reason.SENSITIVITY_ABOVE_CEILING, f"{operation.sensitivity} data, ceiling {self.ceiling}")
+
+
+def parse_task_id(values: Iterable[str]) -> str:
+    """The task id that a header's values spell, only a look-up key; raises Refused unless there is exactly one.
+
+    Envoy folds a repeated header into one value with commas and writes bytes that are not UTF-8 as `!`; neither
+    occurs in an id, so both are refused whether or not raw headers are sent.
+    """
+    match tuple(values):
+        case ():
+            raise Refused(Reason.TASK_MISSING)
+        case (value,) if _TASK_ID.fullmatch(value):
+            return value
+        case (value,) if "," not in value:
+            raise Refused(Reason.TASK_ID_MALFORMED, f"{value[:200]!r}")
+        case values:
+            raise Refused(Reason.TASK_HEADER_REPEATED, f"{len(values)} values: {values[:3]!r:.200}")

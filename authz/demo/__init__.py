@@ -1,0 +1,1 @@
+"""The mesh of the quick start: development CA, real Envoys, sample tools and agents."""

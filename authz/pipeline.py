@@ -1,0 +1,81 @@
+"""The story of one check, from the bytes that Envoy sent to the bytes that it gets back.
+
+    CheckRequest bytes -> Request -> Identity -> Task -> Hop -> rules -> Verdict -> Decision -> CheckResponse bytes
+
+A check is a pure function: it does no I/O, awaits nothing and reads no clock. What it lacks it says, as `Needs`;
+the server fetches that and runs the check again from the top. The decision starts as a denial, and only the last
+step of a story without a single refusal replaces it by an allow.
+"""
+
+from dataclasses import dataclass, replace
+
+from authz.core.decision import Decision, Deny, Verdict, conclude
+from authz.core.errors import Refused
+from authz.core.hop import Hop
+from authz.core.identity import Identity
+from authz.core.memory import Memory
+from authz.core.outcome import Answer, Know, Lacks, Needs
+from authz.core.query import Query
+from authz.core.reasons import Reason
+from authz.core.record import Arrival, Record
+from authz.core.request import Request
+from authz.core.task import Task, parse_task_id
+from authz.ports import Catalog, Decode, Encode, Policy, Verifier
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pipeline:
+    """The steps and what they stand on. `task_header` is lower-case."""
+
+    decode: Decode
+    verifier: Verifier
+    memory: Memory
+    catalog: Catalog
+    policy: Policy
+    encode: Encode
+    task_header: str
+    max_staleness_ns: int
+
+    def check(self, arrival: Arrival, message: bytes) -> Answer | Needs:
+        """Decide one hop, or say what must be known first."""
+        request: Request | None = None
+        identity: Identity | None = None
+        task: Task | None = None
+        hop: Hop | None = None
+        verdict: Verdict | None = None
+        decision: Decision = Deny(Reason.INTERNAL_ERROR, "no decision was reached")
+        fault: Exception | None = None
+        wants: frozenset[Know] = frozenset()
+        now = arrival.unix_seconds
+        try:
+            # 1. What did Envoy say?
+            request = self.decode(message)
+            # 2. Who calls?
+            identity = self.verifier.verify(request, now)
+            # 3. On whose errand?
+            task_id = parse_task_id(request.headers.get(self.task_header, ()))
+            task = self.memory.find(task_id)
+            task.must_name(identity)
+            # 4. What is attempted?
+            hop = self.catalog.classify(request)
+            # 5. Does the errand still stand, and does it cover this?
+            self.memory.must_be_fresh(arrival.boot_ns, 0 if hop.operation.is_harmful else self.max_staleness_ns)
+            task.must_be_live(now)
+            task.must_cover(hop.operation)
+            # 6. What do the policies say?
+            verdict = self.policy.decide(Query.about(identity, task, hop, now))
+            decision = conclude(verdict)
+        except Lacks as lacks:
+            wants = lacks.wants
+        except Refused as refused:
+            decision = Deny(refused.reason, refused.detail)
+        except Exception as error:  # noqa: BLE001  a defect of ours denies the hop too, and is logged
+            decision, fault = Deny(Reason.INTERNAL_ERROR, f"{type(error).__name__}: {error}"), error
+        record = Record(arrival, request, identity, task, hop, verdict, decision, fault)
+        # 7. Say so.
+        return Needs(wants, record) if wants else Answer(self.encode(record), record)
+
+    def refuse(self, record: Record, reason: Reason, detail: str) -> Answer:
+        """Deny a check whose story could not be brought to its end, keeping what was found so far."""
+        denied = replace(record, decision=Deny(reason, detail))
+        return Answer(self.encode(denied), denied)

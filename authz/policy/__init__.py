@@ -1,0 +1,1 @@
+"""Engines and the layers around them, all of one shape: `Policy`."""

@@ -1,0 +1,98 @@
+"""Ports: all that the story needs of the world, on one page.
+
+Rooms implement them, `authz.wiring` joins them. No port mentions a library, none has more than two methods.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from authz.core.decision import Verdict
+from authz.core.hop import Hop
+from authz.core.identity import Identity
+from authz.core.outcome import Know
+from authz.core.query import Query
+from authz.core.record import Record
+from authz.core.request import Request
+from authz.core.task import Task
+
+Decode = Callable[[bytes], Request]
+"""What Envoy said; raises Refused for bytes that are no request. Pure."""
+
+Encode = Callable[[Record], bytes]
+"""The answer on the wire, for every record there can be. Pure and total."""
+
+
+class Verifier(Protocol):
+    """Proves who calls."""
+
+    def verify(self, request: Request, unix_seconds: float) -> Identity:
+        """The proven identity; raises Refused. Arithmetic on a snapshot of the trust bundles, no I/O."""
+        ...
+
+
+class Catalog(Protocol):
+    """Names what is attempted."""
+
+    def classify(self, request: Request) -> Hop:
+        """The one operation that the request is; raises Refused where there is none, or more than one reading."""
+        ...
+
+
+class Policy(Protocol):
+    """Says what the policies say. Engines and the layers around them have this one shape."""
+
+    def decide(self, query: Query) -> Verdict:
+        """The satisfied policies; errors are part of the verdict, never raised and never kept."""
+        ...
+
+
+class Tasks(Protocol):
+    """Keeps the memory of tasks true."""
+
+    def peek(self) -> None:
+        """Apply every change that is known for nothing, and move `memory.as_of_ns`. Never waits, never raises."""
+        ...
+
+    async def fetch(self, wants: frozenset[Know]) -> None:
+        """Bring tasks, or their absence, into memory; raises Unavailable."""
+        ...
+
+
+class TaskKeeper(Protocol):
+    """Changes tasks. What it acknowledges is kept."""
+
+    def put(self, task: Task) -> None:
+        """Keep a new task; raises Unavailable, or ValueError where the id is taken."""
+        ...
+
+    def end(self, task_id: str) -> None:
+        """End a task for good; raises Unavailable, or KeyError where there is none. Ending twice is ending once."""
+        ...
+
+
+class TaskReader(Protocol):
+    """Looks at tasks, for people."""
+
+    def get(self, task_id: str) -> Task:
+        """The task; raises Unavailable, or KeyError where there is none."""
+        ...
+
+    def list(self) -> list[Task]:
+        """All tasks kept, oldest first; raises Unavailable."""
+        ...
+
+
+class Audit(Protocol):
+    """Keeps the record of answers."""
+
+    def append(self, record: Record, duration_seconds: float) -> None:
+        """Keep the record before the answer is given; raises Unavailable where that cannot be promised."""
+        ...
+
+
+class Observer(Protocol):
+    """Is told of answers that were given."""
+
+    def checked(self, record: Record, duration_seconds: float) -> None:
+        """Tell the outside. What it raises is counted by its caller and changes no answer."""
+        ...

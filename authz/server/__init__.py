@@ -1,0 +1,1 @@
+"""Transports, health and drain around the pipeline."""

@@ -1,0 +1,1 @@
+"""SPIFFE's tongue: certificates in, proven identities out."""

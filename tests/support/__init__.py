@@ -1,0 +1,1 @@
+"""Peers for the tests: real things, not mocks."""

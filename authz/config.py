@@ -1,0 +1,139 @@
+"""Settings: one strict YAML file in, a frozen value out. Every unit stands in a name, every default stands here."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from authz.core.spiffe import NotASpiffeId, check_trust_domain
+from authz.documents import AnyPath, Document, ExistingFile, ExistingFolder, load
+
+_MAX_UNIX_PATH_BYTES = 107
+_MAX_PORT = 65535
+_HEADER_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+_ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):(\d{1,5})")
+
+
+def _address(text: str) -> str:
+    if text.startswith("unix:"):
+        path = text.removeprefix("unix:")
+        if not path.startswith("/") or len(path.encode()) > _MAX_UNIX_PATH_BYTES:
+            message = "a Unix socket is unix:/absolute/path, of at most {most} bytes"
+            raise PydanticCustomError("address", message, {"most": _MAX_UNIX_PATH_BYTES})
+        return text
+    match = _ADDRESS.fullmatch(text)
+    if not match or int(match[2]) > _MAX_PORT:
+        raise PydanticCustomError("address", "an address is HOST:PORT or unix:/absolute/path")
+    return text
+
+
+def _trust_domain(name: str) -> str:
+    try:
+        return check_trust_domain(name)
+    except NotASpiffeId as error:
+        raise PydanticCustomError("trust_domain", "{why}", {"why": str(error)}) from error
+
+
+def _header_name(name: str) -> str:
+    if not _HEADER_NAME.fullmatch(name):
+        raise PydanticCustomError("header", "a header name is lower-case letters, digits and dashes")
+    return name
+
+
+Address = Annotated[str, AfterValidator(_address)]
+TrustDomain = Annotated[str, AfterValidator(_trust_domain)]
+HeaderName = Annotated[str, AfterValidator(_header_name)]
+Seconds = Annotated[float, Field(ge=0, le=3600)]
+
+
+class TlsFiles(Document):
+    """What our own port shows, and by which authorities a caller's certificate must be issued."""
+
+    certificate_file: ExistingFile
+    private_key_file: ExistingFile
+    client_ca_file: ExistingFile
+
+
+class ServerSettings(Document):
+    """How Envoy reaches us. Plain text must be asked for by name."""
+
+    listen: Address
+    transport: Literal["tls", "plaintext"]
+    tls: TlsFiles | None = None
+    health_listen: Address | None = None  # grpc.health.v1 alone and in plain text, for probes that cannot do TLS
+    drain_seconds: Seconds = 5.0  # NOT_SERVING, and still answering; longer than Envoy's health check interval
+    stop_grace_seconds: Seconds = 5.0  # for calls in flight once draining is over
+    check_timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 0.15  # below Envoy's ext_authz timeout
+    max_request_bytes: Annotated[int, Field(ge=65536, le=256 * 1024 * 1024)] = (
+        16 * 1024 * 1024
+    )  # above Envoy's body limit
+    max_connection_age_seconds: Annotated[int, Field(ge=1)] = 600  # so that connections spread over new replicas
+
+    @model_validator(mode="after")
+    def _tls_as_named(self) -> Self:
+        if self.transport == "tls" and self.tls is None:
+            raise PydanticCustomError(
+                "tls_missing", "transport is tls, but the key tls with its three files is missing"
+            )
+        if self.transport == "plaintext" and self.tls is not None:
+            raise PydanticCustomError("tls_unused", "transport is plaintext, but the key tls is given; remove one")
+        return self
+
+
+class TrustDomainSettings(Document):
+    """Where one trust domain's bundle is read from: a PEM file with its authorities."""
+
+    bundle_file: ExistingFile
+
+
+class IdentitySettings(Document):
+    """Whose certificates are believed. Each trust domain has its own bundle; they are never merged."""
+
+    trust_domains: Annotated[dict[TrustDomain, TrustDomainSettings], Field(min_length=1)]
+
+
+class TaskSettings(Document):
+    """Where tasks are kept and how old our knowledge of them may be."""
+
+    header: HeaderName = "x-task-id"
+    sqlite_file: AnyPath
+    max_staleness_seconds: Annotated[float, Field(ge=0, le=60)] = 1.0
+    max_remembered: Annotated[int, Field(ge=1)] = 50_000
+
+
+class CatalogSettings(Document):
+    """What requests mean."""
+
+    file: ExistingFile
+
+
+class PolicySettings(Document):
+    """What is allowed. `groups` names sets of agents, as `AgentGroup` in policies."""
+
+    directory: ExistingFolder
+    cache_entries: Annotated[int, Field(ge=1)] = 10_000
+    groups: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+
+
+class AuditSettings(Document):
+    """Where the record of answers goes: a file, or `-` for standard output."""
+
+    file: Annotated[Literal["-"] | AnyPath, Field(union_mode="left_to_right")]
+
+
+class Settings(Document):
+    """The whole configuration."""
+
+    server: ServerSettings
+    identity: IdentitySettings
+    tasks: TaskSettings
+    catalog: CatalogSettings
+    policy: PolicySettings
+    audit: AuditSettings
+
+
+def load_settings(file: Path) -> Settings:
+    """The settings in `file`; raises Unusable with every problem, its line and its remedy."""
+    return load(file, Settings)

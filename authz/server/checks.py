@@ -1,0 +1,126 @@
+"""The handler behind every transport: check bytes in, answer bytes out, whatever happens.
+
+It brings what the pure check lacks: the clock, the store, the audit log and the observers. It never raises and never
+returns nothing, because Envoy takes an empty message for an allow and, where an operator said so, an error too.
+"""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable
+
+from authz.core.errors import Unavailable
+from authz.core.ids import uuid7
+from authz.core.outcome import Answer, Know, Needs
+from authz.core.reasons import Reason
+from authz.core.record import Arrival
+from authz.pipeline import Pipeline
+from authz.ports import Audit, Observer, Tasks
+
+Metadata = Iterable[tuple[str, str | bytes]]
+
+MAX_ROUNDS = 4
+"""How often a check may be run again: for the task, and for each thing that its story may lack after it."""
+_DEADLINE_MARGIN_SECONDS = 0.01
+_ID_RANDOMNESS_BYTES = 10
+
+_log = logging.getLogger("authz.server")
+
+
+class Checks:
+    """Answers checks. One event loop's thread uses it."""
+
+    def __init__(  # noqa: PLR0913  the parts it joins
+        self,
+        pipeline: Pipeline,
+        tasks: Tasks,
+        audit: Audit,
+        observer: Observer,
+        *,
+        fallback: bytes,
+        timeout_seconds: float,
+        later: Callable[[Callable[[], None]], object],
+    ) -> None:
+        """`fallback` is the denial of last resort; `later` runs a call after the answer has gone out."""
+        self._pipeline = pipeline
+        self._tasks = tasks
+        self._audit = audit
+        self._observer = observer
+        self._fallback = fallback
+        self._timeout_seconds = timeout_seconds
+        self._later = later
+        self._fetching: dict[frozenset[Know], asyncio.Task[None]] = {}
+
+    async def answer(self, message: bytes, metadata: Metadata, remaining_seconds: float | None = None) -> bytes:
+        """The CheckResponse for a CheckRequest; a denial where anything went wrong."""
+        started = time.perf_counter()
+        try:
+            arrival = arrive(metadata)
+            outcome = self._try(arrival, message)
+            if isinstance(outcome, Needs):
+                budget = self._timeout_seconds
+                if remaining_seconds is not None:
+                    budget = min(budget, remaining_seconds - _DEADLINE_MARGIN_SECONDS)
+                outcome = await self._fetch_and_retry(arrival, message, outcome, budget)
+            return self._conclude(outcome, started)
+        except Exception:  # noqa: BLE001  an error here would reach Envoy as one, and could be an allow
+            _log.exception("a check failed outside its pipeline; it was denied")
+            return self._fallback
+
+    def _try(self, arrival: Arrival, message: bytes) -> Answer | Needs:
+        self._tasks.peek()
+        return self._pipeline.check(arrival, message)
+
+    async def _fetch_and_retry(self, arrival: Arrival, message: bytes, needs: Needs, budget_seconds: float) -> Answer:
+        outcome: Answer | Needs = needs
+        try:
+            async with asyncio.timeout(budget_seconds):
+                for _ in range(MAX_ROUNDS):
+                    await self._fetch(needs.wants)
+                    outcome = self._try(arrival, message)
+                    if isinstance(outcome, Answer):
+                        return outcome
+                    needs = outcome
+        except TimeoutError:
+            return self._pipeline.refuse(needs.record, Reason.CHECK_TIMED_OUT, f"{budget_seconds:.3f} s")
+        except Unavailable as error:
+            return self._pipeline.refuse(needs.record, Reason.TASK_STORE_UNAVAILABLE, str(error))
+        return self._pipeline.refuse(needs.record, Reason.INTERNAL_ERROR, f"still lacking after {MAX_ROUNDS} rounds")
+
+    async def _fetch(self, wants: frozenset[Know]) -> None:
+        """Single flight: checks that lack the same thing wait for one fetch, and giving up ends only one's own wait."""
+        flight = self._fetching.get(wants)
+        if flight is None:
+            flight = asyncio.create_task(self._tasks.fetch(wants))
+            self._fetching[wants] = flight
+            flight.add_done_callback(lambda landed: self._landed(wants, landed))
+        await asyncio.shield(flight)
+
+    def _landed(self, wants: frozenset[Know], flight: asyncio.Task[None]) -> None:
+        del self._fetching[wants]
+        if not flight.cancelled():
+            flight.exception()  # seen, even where every check that waited has given up
+
+    def _conclude(self, answer: Answer, started: float) -> bytes:
+        duration_seconds = time.perf_counter() - started
+        try:
+            self._audit.append(answer.record, duration_seconds)
+        except Unavailable as error:
+            answer = self._pipeline.refuse(answer.record, Reason.AUDIT_UNAVAILABLE, str(error))
+        record = answer.record
+        self._later(lambda: self._observer.checked(record, duration_seconds))
+        return answer.message
+
+
+def arrive(metadata: Metadata) -> Arrival:
+    """The moment and the carrier of a check that comes in now."""
+    unix_seconds = time.time()
+    parent, state = "", ""
+    for name, value in metadata:
+        if name == "traceparent" and isinstance(value, str):
+            parent = value
+        elif name == "tracestate" and isinstance(value, str):
+            state = value
+    boot_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    return Arrival(unix_seconds, boot_ns, uuid7(unix_seconds, os.urandom(_ID_RANDOMNESS_BYTES)), parent, state)

@@ -1,0 +1,70 @@
+"""CheckRequest bytes in, `Request` out; what is no HTTP request is refused with its reason.
+
+Raw headers (`encode_raw_headers: true`) are preferred, because only they keep repeated headers and exact bytes apart.
+Where they are absent, Envoy's folded map is taken as it is; gRPC servers that ask without Envoy (gRFC A92) send raw
+headers alone, so method, host and path may stand in the pseudo-headers only.
+"""
+
+from collections.abc import Mapping
+
+from google.protobuf.message import DecodeError
+
+from authz.core.errors import Refused
+from authz.core.reasons import Reason
+from authz.core.request import Request
+from authz.wire.pb.envoy.config.core.v3.address_pb2 import Address
+from authz.wire.pb.envoy.config.core.v3.base_pb2 import HeaderMap
+from authz.wire.pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest
+
+_Headers = Mapping[str, tuple[str, ...]]
+
+
+def decode(message: bytes) -> Request:
+    """What Envoy said; raises Refused for bytes that are no CheckRequest, or one about no HTTP request."""
+    try:
+        check = CheckRequest.FromString(message)
+    except DecodeError as error:
+        raise Refused(Reason.REQUEST_MALFORMED, str(error)) from error
+    attributes = check.attributes
+    if not attributes.request.HasField("http"):
+        raise Refused(Reason.REQUEST_NOT_HTTP)
+    http, source = attributes.request.http, attributes.source
+    headers = (
+        _raw(http.header_map) if http.header_map.headers else {key: (value,) for key, value in http.headers.items()}
+    )
+    return Request(
+        method=_agreed(http.method, headers, ":method"),
+        host=_agreed(http.host, headers, ":authority"),
+        path=_agreed(http.path, headers, ":path"),
+        headers=headers,
+        unverified_principal=source.principal,
+        unverified_certificate=source.certificate,
+        source_address=_text(source.address),
+    )
+
+
+def _raw(header_map: HeaderMap) -> _Headers:
+    headers: dict[str, tuple[str, ...]] = {}
+    for header in header_map.headers:
+        # Latin-1 maps every byte to one character, so that different bytes never become the same text.
+        value = header.raw_value.decode("latin-1") if header.raw_value else header.value
+        name = header.key.lower()
+        headers[name] = (*headers.get(name, ()), value)
+    return headers
+
+
+def _agreed(field: str, headers: _Headers, pseudo_header: str) -> str:
+    """A field that Envoy also gives as a pseudo-header: the two must say the same, where both speak."""
+    match headers.get(pseudo_header, ()):
+        case ():
+            return field
+        case (value,) if not field or value == field:
+            return value
+        case values:
+            raise Refused(Reason.REQUEST_MALFORMED, f"{pseudo_header} is {values!r:.200}, its field {field!r:.200}")
+
+
+def _text(address: Address) -> str:
+    if address.HasField("socket_address"):
+        return f"{address.socket_address.address}:{address.socket_address.port_value}"
+    return address.pipe.path

@@ -1,0 +1,96 @@
+"""Record in, CheckResponse bytes out: the only place where a CheckResponse is made.
+
+Envoy takes a response without a status for an allow, ignores a denied response whose status is 0, and shows no
+status message to anyone. So every denial carries a non-zero status *and* an HTTP status of its own, and the function
+is total: a record that cannot be written becomes a fixed denial.
+"""
+
+import json
+from typing import assert_never
+
+from google.protobuf.struct_pb2 import Struct
+from google.protobuf.wrappers_pb2 import BoolValue
+
+from authz.core.decision import Allow, Deny
+from authz.core.reasons import Reason
+from authz.core.record import Record
+from authz.wire.pb.envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
+from authz.wire.pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse, DeniedHttpResponse, OkHttpResponse
+from authz.wire.pb.envoy.type.v3.http_status_pb2 import HttpStatus
+
+_OK = 0
+_GRPC_STATUS = {400: 3, 401: 16, 403: 7, 429: 8, 503: 14}
+"""google.rpc.Code for each HTTP status in use: INVALID_ARGUMENT, UNAUTHENTICATED, and so on."""
+
+
+class Encoder:
+    """The `Encode` port, for a configured task header (lower-case)."""
+
+    def __init__(self, task_header: str) -> None:
+        self._task_header = task_header
+
+    def __call__(self, record: Record) -> bytes:
+        """The answer for Envoy; never empty, and an allow for nothing but an Allow."""
+        try:
+            match record.decision:
+                case Allow():
+                    return self._allow(record)
+                case Deny(reason=reason):
+                    return _deny(record, reason)
+                case _:
+                    assert_never(record.decision)
+        except Exception:  # noqa: BLE001  whatever could not be written is a denial
+            return FALLBACK
+
+    def _allow(self, record: Record) -> bytes:
+        if record.task is None:
+            raise ValueError("an allow without a task")
+        # The upstream gets the one value that was decided on, whatever form the client's header had.
+        headers = [_set(self._task_header, record.task.id)]
+        response = CheckResponse(ok_response=OkHttpResponse(headers=headers), dynamic_metadata=_metadata(record, None))
+        response.status.code = _OK
+        return response.SerializeToString()
+
+
+def _deny(record: Record, reason: Reason) -> bytes:
+    return _denial(reason, record.arrival.decision_id, _metadata(record, reason))
+
+
+def _denial(reason: Reason, decision_id: str, metadata: Struct) -> bytes:
+    body = json.dumps({"error": "denied", "reason": reason.id, "decision_id": decision_id})
+    headers = [
+        _set("content-type", "application/json"),
+        _set("x-authz-reason", reason.id),
+        _set("x-authz-decision-id", decision_id),
+    ]
+    if reason.http_status == 401:  # noqa: PLR2004  RFC 9110, 15.5.2: a 401 names the scheme that would help
+        headers.append(_set("www-authenticate", "X509-SVID"))
+    denied = DeniedHttpResponse(status=HttpStatus(code=reason.http_status), headers=headers, body=body)  # type: ignore[arg-type]  # an open enum
+    response = CheckResponse(denied_response=denied, dynamic_metadata=metadata)
+    response.status.code = _GRPC_STATUS[reason.http_status]
+    return response.SerializeToString()
+
+
+def _set(name: str, value: str) -> HeaderValueOption:
+    """Replace the header. Envoy 1.40 ignores `append_action` here; `append: false` means "set" in every version."""
+    return HeaderValueOption(header=HeaderValue(key=name, value=value), append=BoolValue(value=False))
+
+
+def _metadata(record: Record, reason: Reason | None) -> Struct:
+    """For Envoy's access log, in the namespace `envoy.filters.http.ext_authz`."""
+    found = {
+        "decision": "deny" if reason else "allow",
+        "decision_id": record.arrival.decision_id,
+        "reason": reason.id if reason else "",
+        "agent": record.identity.spiffe_id.uri if record.identity else "",
+        "task": record.task.id if record.task else "",
+        "action": record.hop.operation.action if record.hop else "",
+    }
+    metadata = Struct()
+    for name, value in found.items():
+        metadata.fields[name].string_value = value
+    return metadata
+
+
+FALLBACK = _denial(Reason.INTERNAL_ERROR, "", Struct())
+"""The answer where no better one can be made."""

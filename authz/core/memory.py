@@ -56,9 +56,10 @@ class Memory:
     def put(self, task: Task) -> None:
         """Remember a task as the store has it now."""
         self.forget(task.id)
-        self._tasks[task.id] = _Entry(task)
-        while len(self._tasks) > self.max_tasks:
+        # Room is made first: whoever asked for this task is about to run its check again, and must find it.
+        while len(self._tasks) >= self.max_tasks:
             self._evict()
+        self._tasks[task.id] = _Entry(task)
 
     def put_absent(self, task_id: str) -> None:
         """Remember that the store has no such task."""

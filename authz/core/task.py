@@ -16,6 +16,8 @@ EVERY_DATASET = "*"
 
 _TASK_ID = re.compile(r"[0-9a-z][0-9a-z.-]{7,127}")
 _CLASSES = {str(each): each for each in ActionClass}
+_DATASET = re.compile(r"\*|[0-9A-Za-z_-]+(\.[0-9A-Za-z_-]+)*")
+_ACTION = re.compile(r"[0-9A-Za-z_-]+(\.[0-9A-Za-z_-]+)+")
 
 
 class NotAGrant(ValueError):
@@ -49,12 +51,20 @@ class Grant:
     def parse(cls, text: str) -> Self:
         """A grant from its short form `WHAT[,WHAT...]:DATASET[,DATASET...]`, such as `read,write:crm.contacts`.
 
-        WHAT is an action class or an action's name; DATASET is dotted, or `*` for all. Raises NotAGrant.
+        WHAT is an action class, or an action's name, which has a dot; DATASET is a dotted name, or `*` for all.
+        Raises NotAGrant.
         """
         whats, colon, datasets = text.partition(":")
-        names, places = whats.split(","), datasets.split(",")
-        if not colon or not all(names) or not all(places):
+        if not colon:
             raise NotAGrant(f"{text!r} is not a grant: write WHAT:DATASET, for example read:crm.contacts")
+        names, places = whats.split(","), datasets.split(",")
+        for name in names:
+            if name not in _CLASSES and not _ACTION.fullmatch(name):
+                known = ", ".join(_CLASSES)
+                raise NotAGrant(f"{name!r} is neither an action such as crm.contact.read nor a class ({known})")
+        for place in places:
+            if not _DATASET.fullmatch(place):
+                raise NotAGrant(f"{place!r} is not a dataset: write a name such as crm.contacts, or * for every one")
         return cls(
             frozenset(_CLASSES[name] for name in names if name in _CLASSES),
             frozenset(name for name in names if name not in _CLASSES),

@@ -1,0 +1,171 @@
+"""The audit line: a record in, one line of JSON out, whatever bytes a client sent.
+
+A line is ASCII and at most MAX_LINE_BYTES long, so that a pipe takes it whole. It holds no header, no query, no body
+and no certificate. `docs/audit.md` describes the fields.
+"""
+
+import datetime as dt
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from json.encoder import encode_basestring_ascii
+from typing import assert_never
+
+from authz.core.decision import Allow, Decision, Deny, Verdict
+from authz.core.hop import ActionClass, Hop
+from authz.core.identity import Identity
+from authz.core.record import Record
+from authz.core.request import Request
+from authz.core.task import Task
+from authz.observe.trace import parse_traceparent
+
+MAX_LINE_BYTES = 4096
+"""PIPE_BUF on Linux: what a pipe takes from one write, whole or not at all."""
+
+FIELDS = (
+    *("time", "decision_id", "decision", "reason", "detail"),
+    *("agent", "proof", "task", "owner", "purpose"),
+    *("action", "classes", "resource", "dataset", "sensitivity"),
+    *("method", "host", "path", "policies", "policy_version", "cache_hit"),
+    *("trace_id", "span_id", "source_address", "duration_us"),
+)
+"""Every field, in the order in which it stands on the line; each is there always, and null where it is unknown."""
+
+# The most characters of a text as it stands on the line, escapes included. Together they keep to MAX_LINE_BYTES with
+# the long texts at their tight bound; `tests/observe/test_audit_line.py` adds them up.
+_LONG, _LONG_WHEN_TIGHT = 1024, 96
+_AGENT = 1024
+_NAME = 256
+_WORD = 128
+_METHOD = 32
+_POLICIES = 512
+
+_LINE = "{" + ",".join(f'"{name}":%s' for name in FIELDS) + "}\n"
+_NULL = "null"
+_CUT = "\\u2026"  # a horizontal ellipsis
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_WHOLE_CHARACTERS = re.compile(r"(?:[^\\]++|\\[^u]|\\ud[89ab]..\\u....|\\u(?!d[89ab])....)*+")
+_MICROSECONDS = 1_000_000
+
+
+def line(record: Record, duration_seconds: float) -> bytes:
+    """The line, with its newline. Where it would be too long, the detail and the path are cut further."""
+    text = _line(record, duration_seconds, _LONG)
+    if len(text) > MAX_LINE_BYTES:
+        text = _line(record, duration_seconds, _LONG_WHEN_TIGHT)
+    return text.encode("ascii")
+
+
+def _line(record: Record, duration_seconds: float, long: int) -> str:
+    arrival, request = record.arrival, record.request
+    trace_id, span_id = parse_traceparent(arrival.traceparent)
+    return _LINE % (
+        _moment(arrival.unix_seconds),
+        _text(arrival.decision_id, _WORD),
+        *_outcome(record.decision, long),
+        *_caller(record.identity),
+        *_errand(record.task),
+        *_attempt(record.hop),
+        *_asked(request, long),
+        _texts(sorted(record.decision.policies)),
+        *_policy(record.verdict),
+        _text(trace_id, _WORD),
+        _text(span_id, _WORD),
+        _text(request.source_address, _WORD) if request else _NULL,
+        round(duration_seconds * _MICROSECONDS),
+    )
+
+
+def _outcome(decision: Decision, long: int) -> tuple[str, str, str]:
+    match decision:
+        case Allow():
+            return '"allow"', _NULL, _NULL
+        case Deny(reason, detail):
+            return '"deny"', f'"{reason.id}"', _text(detail, long)
+        case never:
+            assert_never(never)
+
+
+def _caller(identity: Identity | None) -> tuple[str, str]:
+    if identity is None:
+        return _NULL, _NULL
+    return _text(identity.spiffe_id.uri, _AGENT), f'"{identity.proof.value}"'
+
+
+def _errand(task: Task | None) -> tuple[str, str, str]:
+    if task is None:
+        return _NULL, _NULL, _NULL
+    return _text(task.id, _WORD), _text(task.owner, _NAME), _text(task.purpose, _NAME)
+
+
+def _attempt(hop: Hop | None) -> tuple[str, str, str, str, str]:
+    if hop is None:
+        return _NULL, _NULL, _NULL, _NULL, _NULL
+    operation = hop.operation
+    return (
+        _text(operation.action, _WORD),
+        _classes(operation.classes),
+        _text(operation.resource, _NAME),
+        _text(operation.dataset, _WORD),
+        f'"{operation.sensitivity}"',
+    )
+
+
+def _asked(request: Request | None, long: int) -> tuple[str, str, str]:
+    if request is None:
+        return _NULL, _NULL, _NULL
+    return _text(request.method, _METHOD), _text(request.host, _NAME), _text(request.path_without_query, long)
+
+
+def _policy(verdict: Verdict | None) -> tuple[str, str]:
+    if verdict is None:
+        return _NULL, _NULL
+    return _text(verdict.version, _WORD), "true" if verdict.from_cache else "false"
+
+
+def _moment(unix_seconds: float) -> str:
+    """RFC 3339, in UTC, to the microsecond."""
+    seconds, microseconds = divmod(round(unix_seconds * _MICROSECONDS), _MICROSECONDS)
+    return f'"{_second(seconds)}.{microseconds:06d}Z"'
+
+
+@lru_cache(maxsize=4)
+def _second(unix_seconds: int) -> str:
+    return dt.datetime.fromtimestamp(unix_seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+@lru_cache(maxsize=256)
+def _classes(classes: frozenset[ActionClass]) -> str:
+    return _texts(sorted(each.value for each in classes))
+
+
+def _texts(texts: Iterable[str]) -> str:
+    """A JSON array of the texts; where they are too many, the last that is written is an ellipsis."""
+    written: list[str] = []
+    room = _POLICIES
+    for text in texts:
+        quoted = _text(text, _WORD)
+        room -= len(quoted) + 1
+        if room < 0:
+            written.append(f'"{_CUT}"')
+            break
+        written.append(quoted)
+    return f"[{','.join(written)}]"
+
+
+def _text(text: str, most: int) -> str:
+    """A JSON string in ASCII with at most `most` characters between its quotes; null where the text is empty.
+
+    One that was cut ends with an ellipsis. Lone surrogates, which no UTF-8 can carry (RFC 7493, section 2.1), become
+    replacement characters.
+    """
+    if not text:
+        return _NULL
+    start = text[:most]
+    quoted = encode_basestring_ascii(start)
+    if "\\ud" in quoted:
+        quoted = encode_basestring_ascii(_LONE_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", start))
+    if len(text) <= most and len(quoted) <= most + 2:
+        return quoted
+    whole = _WHOLE_CHARACTERS.match(quoted, 1, 1 + most - len(_CUT))
+    return f'"{whole[0] if whole else ""}{_CUT}"'

@@ -1,0 +1,162 @@
+"""Operations and groups in; what policies can speak of out, as Cedar's schema and entities.
+
+The fixed part of the schema is `schema.cedarschema`. Agents need no entity: they have no attributes, and only their
+groups are above them.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from itertools import accumulate
+from typing import Self
+
+import cedarpy
+
+from authz.core.hop import ActionClass, Operation
+from authz.core.spiffe import NotASpiffeId, SpiffeId
+
+_FIXED = resources.files("authz.policy").joinpath("schema.cedarschema").read_text(encoding="utf-8")
+_CLASS_NAMES = frozenset(map(str, ActionClass))
+
+_Uid = tuple[str, str]  # entity type, id
+
+
+class NotAVocabulary(ValueError):
+    """No schema can speak of these operations and groups; `sentences` says why, one fault each."""
+
+    def __init__(self, *sentences: str) -> None:
+        super().__init__("; ".join(sentences))
+        self.sentences = sentences
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """What policies can speak of. `of` is the way to make one."""
+
+    operations: frozenset[Operation]
+    groups: Mapping[str, frozenset[SpiffeId]]
+
+    @classmethod
+    def of(cls, operations: Iterable[Operation], groups: Mapping[str, tuple[str, ...]]) -> Self:
+        """The vocabulary of a catalog, and of `groups` from their name to their SPIFFE IDs; raises NotAVocabulary."""
+        ours = frozenset(operations)
+        members, faults = _members(groups)
+        faults += _contradictions(ours)
+        if faults:
+            raise NotAVocabulary(*faults)
+        return cls(ours, members)
+
+    def names(self) -> dict[str, frozenset[str]]:
+        """The ids that exist, by entity type. Agents are not among them: any SPIFFE ID may call."""
+        return {
+            "Action": frozenset(operation.action for operation in self.operations) | _CLASS_NAMES,
+            "AgentGroup": frozenset(self.groups),
+            "Dataset": frozenset(name for operation in self.operations for name in _datasets(operation.dataset)),
+            "Service": frozenset(operation.service for operation in self.operations),
+            "Tool": frozenset(operation.resource for operation in self.operations),
+        }
+
+    def entities(self) -> cedarpy.Entities:
+        """The catalog's entities, its actions with their classes among them; raises NotAVocabulary.
+
+        They are parsed with the schema because the schema alone holds the action classes: without it,
+        `action in Action::"egress"` is false, and the policy that forbids egress forbids nothing.
+        """
+        parents: dict[_Uid, set[_Uid]] = {}
+        for operation in self.operations:
+            chain = [("Dataset", name) for name in _datasets(operation.dataset)]
+            parents[("Tool", operation.resource)] = {chain[-1], ("Service", operation.service)}
+            parents.setdefault(("Service", operation.service), set())
+            for wider, narrower in zip([None, *chain], chain, strict=False):
+                parents[narrower] = {wider} if wider else set()
+        for group, members in self.groups.items():
+            parents.setdefault(("AgentGroup", group), set())
+            for agent in members:
+                parents.setdefault(("Agent", agent.uri), set()).add(("AgentGroup", group))
+        document = [
+            {"uid": _uid(*child), "attrs": {}, "parents": [_uid(*each) for each in sorted(above)]}
+            for child, above in sorted(parents.items())
+        ]
+        actions = {operation.action: operation.classes for operation in self.operations}
+        schema = _schema(actions)
+        try:
+            return cedarpy.Entities.from_json_str(json.dumps(document), schema)
+        except ValueError as error:
+            raise NotAVocabulary(f"Cedar does not take its names: {error}") from error
+
+    def schema_for(self, names: frozenset[str]) -> cedarpy.Schema:
+        """The schema against which policies that name these actions are validated; raises NotAVocabulary.
+
+        Validation costs policies times actions, so of the actions that no policy names it has one of each set of
+        classes: all actions take the same context, and Cedar cannot tell two of one set apart. A class without an
+        action gets one made up, so that policies about it load before the first such action is in the catalog.
+        """
+        actions = {f"an action of class {each}": frozenset({each}) for each in ActionClass}
+        present = sorted(self.operations, key=lambda operation: operation.action)
+        actions |= {operation.action: operation.classes for operation in present if operation.action in names}
+        one_of_each = {operation.classes: operation.action for operation in present}
+        actions |= {action: classes for classes, action in one_of_each.items()}
+        return _schema(actions)
+
+
+def schema_text(actions: Mapping[str, frozenset[ActionClass]]) -> str:
+    """The schema with these actions and their classes, in Cedar's schema syntax."""
+    return "\n".join([_FIXED, *(_action_line(action, actions[action]) for action in sorted(actions))])
+
+
+def quoted(text: str) -> str:
+    """The text as a string literal of Cedar's."""
+    return '"' + "".join(each if each.isprintable() and each not in '"\\' else _escaped(each) for each in text) + '"'
+
+
+def _schema(actions: Mapping[str, frozenset[ActionClass]]) -> cedarpy.Schema:
+    try:
+        return cedarpy.Schema.from_str(schema_text(actions))
+    except ValueError as error:
+        raise NotAVocabulary(f"Cedar does not take its names: {error}") from error
+
+
+def _escaped(character: str) -> str:
+    return f"\\u{{{ord(character):x}}}"
+
+
+def _action_line(action: str, classes: frozenset[ActionClass]) -> str:
+    above = f" in [{', '.join(sorted(map(str, classes)))}]" if classes else ""
+    return f"action {quoted(action)}{above} appliesTo {{ principal: Agent, resource: Tool, context: Hop }};"
+
+
+def _uid(type: str, id: str) -> dict[str, str]:
+    return {"type": type, "id": id}
+
+
+def _datasets(dataset: str) -> list[str]:
+    """The dataset with all that are above it, the widest first: `crm`, `crm.contacts`."""
+    return list(accumulate(dataset.split("."), lambda wider, step: f"{wider}.{step}"))
+
+
+def _members(groups: Mapping[str, tuple[str, ...]]) -> tuple[dict[str, frozenset[SpiffeId]], list[str]]:
+    members: dict[str, frozenset[SpiffeId]] = {}
+    faults: list[str] = []
+    for group, ids in groups.items():
+        try:
+            members[group] = frozenset(map(SpiffeId.parse, ids))
+        except NotASpiffeId as error:
+            faults.append(f"the group {group!r} names something else than SPIFFE IDs: {error}")
+    return members, faults
+
+
+def _contradictions(operations: frozenset[Operation]) -> list[str]:
+    """Where an action or a resource would get two meanings: joined in one entity, one would lend the other its own."""
+    faults: list[str] = []
+    classes: dict[str, frozenset[ActionClass]] = {}
+    places: dict[str, tuple[str, str]] = {}
+    for operation in sorted(operations, key=lambda each: (each.action, each.resource)):
+        if operation.action in _CLASS_NAMES:
+            faults.append(f"the action {operation.action!r} has the name of an action class")
+        if classes.setdefault(operation.action, operation.classes) != operation.classes:
+            faults.append(f"the action {operation.action!r} is in one place of other classes than in another")
+        place = (operation.service, operation.dataset)
+        if places.setdefault(operation.resource, place) != place:
+            faults.append(f"the resource {operation.resource!r} lies in two services or datasets")
+    return list(dict.fromkeys(faults))

@@ -1,0 +1,181 @@
+"""A folder of Cedar files in, `CedarPolicy` out, or every problem with its file, line and remedy.
+
+All `*.cedar` files of the folder make one policy set; names that begin with a dot are skipped, as Kubernetes mounts
+a ConfigMap with its data behind them. A set that could mean less than its author wrote is refused as a whole: a typing
+error, a name that nothing in the catalog has, a template that nothing links, a file without a policy.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+
+import cedarpy
+from cedarpy import pst
+
+from authz.core.errors import Place, Problem, Unusable
+from authz.core.hop import Operation
+from authz.documents import read
+from authz.policy.cedar import CedarPolicy
+from authz.policy.faults import faults
+from authz.policy.schema import NotAVocabulary, Vocabulary
+from authz.policy.statements import Lines, Statement, split
+
+_NO_GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+_INCOMPLETE = "unexpected end of input"
+_NAMES_WHERE = re.compile(r'^for policy `[^`]*`, | for Action::"(?:\\.|[^"\\])*"')
+_TYPE_REMEDIES = {
+    "unable to find an applicable action": 'A class stands behind `in`: action in Action::"read"; the principal is an'
+    " Agent, the resource a Tool.",
+}
+_TYPE_REMEDY = "Compare with what the schema offers (authz/policy/schema.cedarschema)."
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """One policy file, with its places."""
+
+    path: Path
+    text: str
+    statements: tuple[Statement, ...]
+    lines: Lines
+
+    @classmethod
+    def of(cls, path: Path) -> "_File":
+        text = read(path)
+        return cls(path, text, tuple(split(text)), Lines.of(text))
+
+    def place(self, offset: int) -> Place:
+        return Place(self.path, *self.lines.position(offset))
+
+    def place_of(self, policy_id: str) -> Place:
+        """Where the policy stands that Cedar counts as `policy0`, `policy1` and so on."""
+        digits = policy_id.removeprefix("policy")
+        known = digits.isdecimal() and int(digits) < len(self.statements)
+        return self.place(self.statements[int(digits)].offset) if known else Place(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class _Policy:
+    """A policy as written; `named` has its @id as its id."""
+
+    place: Place
+    named: pst.Template
+
+
+def load_policies(
+    folder: Path, operations: Iterable[Operation], groups: Mapping[str, tuple[str, ...]] = _NO_GROUPS
+) -> CedarPolicy:
+    """The policies of the folder, for this catalog and these groups of SPIFFE IDs; raises Unusable with all problems.
+
+    Its version is a digest of the names and contents of the files.
+    """
+    problems: list[Problem] = []
+    files: list[_File] = []
+    policies: list[_Policy] = []
+    try:
+        vocabulary = Vocabulary.of(operations, groups)
+        for path in _paths(folder):
+            try:
+                files.append(_File.of(path))
+                policies += _policies(files[-1], vocabulary)
+            except Unusable as unusable:
+                problems += unusable.problems
+        problems += _repeated(policies)
+        if problems:
+            raise Unusable(*problems)
+        return CedarPolicy.of((policy.named for policy in policies), vocabulary, _digest(files))
+    except NotAVocabulary as error:
+        remedy = "Correct the catalog, or the groups in the configuration."
+        what = "policies cannot speak of this catalog: "
+        raise Unusable(*(Problem(Place(folder), what + each, remedy) for each in error.sentences)) from error
+
+
+def _paths(folder: Path) -> list[Path]:
+    """The policy files by name. A broken link or a folder of such a name is one too: reading it says what is wrong."""
+    try:
+        paths = sorted(path for path in folder.iterdir() if path.suffix == ".cedar" and not path.name.startswith("."))
+    except OSError as error:
+        raise Unusable(Problem(Place(folder), f"cannot be read: {error}", "Name a folder of policy files.")) from error
+    if not paths:
+        remedy = "Write policies into files whose names end in .cedar; what no policy permits is denied."
+        raise Unusable(Problem(Place(folder), "holds no policy file", remedy))
+    return paths
+
+
+def _policies(file: _File, vocabulary: Vocabulary) -> list[_Policy]:
+    """The policies of one file; raises Unusable."""
+    for statement in file.statements:
+        if excess := statement.excess():
+            raise Unusable(Problem(file.place(statement.offset), f"not accepted: {excess}", "Write several policies."))
+    try:
+        parsed = cedarpy.policies_to_pst(file.text)
+    except ValueError as error:
+        raise Unusable(*_syntax_problems(file, str(error))) from error
+    written = {**parsed.static_policies, **parsed.templates}
+    if not written:
+        raise Unusable(Problem(Place(file.path), "holds no policy", "Write one, or remove the file."))
+    names = vocabulary.names()
+    problems = [Problem(file.place_of(id), *each) for id, policy in written.items() for each in faults(policy, names)]
+    told = {problem.place for problem in problems}
+    problems += (problem for problem in _type_problems(file, parsed, vocabulary) if problem.place not in told)
+    if problems:
+        raise Unusable(*sorted(problems, key=lambda problem: (problem.place.line, problem.place.column)))
+    return [_Policy(file.place_of(id), replace(policy, id=policy.annotations["id"])) for id, policy in written.items()]
+
+
+def _syntax_problems(file: _File, message: str) -> list[Problem]:
+    """One problem for each statement that cannot be parsed on its own, at the token that is in the way."""
+    problems: list[Problem] = []
+    for statement in file.statements:
+        error = _syntax_error(statement.text)
+        if not error:
+            continue
+        offset = statement.offset
+        if error.startswith(("unexpected token", "invalid token")):
+            offset = statement.offset_of_failure(lambda text: _syntax_error(text) != _INCOMPLETE)
+        remedy = "End the policy with a semicolon." if error == _INCOMPLETE else "Correct the syntax."
+        problems.append(Problem(file.place(offset), f"not valid Cedar: {error}", remedy))
+    return problems or [Problem(Place(file.path), f"not valid Cedar: {message}", "Correct the syntax.")]
+
+
+def _syntax_error(text: str) -> str:
+    try:
+        cedarpy.policies_to_pst(text)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _type_problems(file: _File, parsed: pst.PolicySet, vocabulary: Vocabulary) -> Iterator[Problem]:
+    """What Cedar's validator finds, in its strict mode; the same said of several actions is said once."""
+    uids = pst.entity_uids(parsed.static_policies) | pst.entity_uids(parsed.templates)
+    schema = vocabulary.schema_for(frozenset(uid.id for uid in uids if str(uid.type) == "Action"))
+    result = cedarpy.validate_policies(file.text, schema, release_gil=True)
+    found = {(error.policy_id, _NAMES_WHERE.sub("", error.error)) for error in result.errors}
+    for policy_id, what in sorted(found):
+        remedy = next((remedy for start, remedy in _TYPE_REMEDIES.items() if what.startswith(start)), _TYPE_REMEDY)
+        yield Problem(file.place_of(policy_id), what, remedy)
+    if not found and not result.validation_passed:
+        yield Problem(Place(file.path), "Cedar does not validate it and does not say why", _TYPE_REMEDY)
+
+
+def _repeated(policies: list[_Policy]) -> Iterator[Problem]:
+    first: dict[str, Place] = {}
+    for policy in policies:
+        id = policy.named.id
+        if id in first:
+            yield Problem(policy.place, f"the @id {id!r} is taken by the policy at {first[id]}", "Give it another.")
+        first.setdefault(id, policy.place)
+
+
+def _digest(files: list[_File]) -> str:
+    """A digest of names and contents, each with its length before it, so that no two lists of files are one text."""
+    digest = hashlib.sha256()
+    for file in files:
+        for part in (os.fsencode(file.path.name), file.text.encode()):
+            digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""Benchmarks: each module has `rows()`; `python -m bench` runs them all and prints one table."""

@@ -1,0 +1,26 @@
+"""The yardstick: an empty handler on our own transport, `python -m bench.empty_server ADDRESS`. SIGTERM ends it."""
+
+import asyncio
+import sys
+
+from authz.server.aio import Limits, make_server
+from authz.server.checks import Metadata
+from authz.server.health import Health
+from authz.server.life import Drain, Endpoint, run
+from authz.wire.encode import FALLBACK
+
+
+async def answer(_message: bytes, _metadata: Metadata, _remaining_seconds: float | None) -> bytes:
+    """Always the same bytes."""
+    return FALLBACK
+
+
+async def main(address: str) -> None:
+    """Serve until told to stop."""
+    health = Health()
+    server = make_server(answer, health, Limits(16 * 1024 * 1024, 600))
+    await run((Endpoint("empty", server, address, None),), health, Drain(0, 0), started=lambda: None)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1]))

@@ -1,0 +1,1 @@
+"""The policy room: engines and the layers around them."""

@@ -1,0 +1,202 @@
+"""`authz serve` as a process, asked by a real gRPC client: start, answers, TLS, health, drain."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2
+
+from tests.support.servers import CHECK, Server, free_port, serve
+from tests.support.world import AUTHZ, ENVOY, World
+
+SERVICE = "envoy.service.auth.v3.Authorization"
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+def settings(listen: str, **more: object) -> dict[str, object]:
+    """A server section in plain text."""
+    return {"server": {"listen": listen, "transport": "plaintext", "drain_seconds": 0, "stop_grace_seconds": 1, **more}}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, Server]]:
+    """One plain-text server for the tests that only ask."""
+    address = f"127.0.0.1:{free_port()}"
+    world = World(tmp_path_factory.mktemp("serve"), settings=settings(address))
+    with serve(world.config_file, address) as running:
+        yield world, running
+
+
+def test_it_answers_over_the_wire(server: tuple[World, Server]) -> None:
+    """A hop in scope is allowed, and the same hop without a task is denied with 403."""
+    world, running = server
+    task = world.start_task()
+    assert running.check(world.check(task.id)).status.code == 0
+    assert running.check(world.check(None)).denied_response.status.code == 403
+
+
+def test_a_task_ended_by_the_command_line_is_dead_at_the_next_hop(server: tuple[World, Server]) -> None:
+    """`authz task end` returns, and the running server denies the very next check."""
+    world, running = server
+    task = world.start_task()
+    assert running.check(world.check(task.id)).status.code == 0
+    command = [sys.executable, "-m", "authz", "task", "end", "--config", str(world.config_file), task.id]
+    subprocess.run(command, check=True, capture_output=True)
+    response = running.check(world.check(task.id))
+    assert response.dynamic_metadata.fields["reason"].string_value == "task_ended"
+
+
+def test_hostile_bytes_get_an_answer_and_no_grpc_error(server: tuple[World, Server]) -> None:
+    """Truncated, random and empty messages, and a 5 MiB one, are denied explicitly; the log shows no traceback."""
+    world, running = server
+    good = world.check("0190aaaa-bbbb")
+    big = world.check("0190aaaa-bbbb", headers={"x": "y" * (5 * 1024 * 1024)})
+    for message in (b"", good[:100], good[:-1], bytes(range(256)), b"\xff" * 10_000, big):
+        assert 400 <= running.check(message).denied_response.status.code < 500
+    assert "Traceback" not in running.log()
+
+
+def test_another_method_is_unimplemented(server: tuple[World, Server]) -> None:
+    """Only Check is served under the service's name."""
+    _, running = server
+    with running.channel() as channel, pytest.raises(grpc.RpcError) as error:
+        channel.unary_unary(CHECK.replace("Check", "Other"))(b"", timeout=5)
+    assert error.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_health_is_told_for_the_server_and_for_the_service(server: tuple[World, Server]) -> None:
+    """Probes may ask under the empty name and under the service's own."""
+    _, running = server
+    assert [running.health(name) for name in ("", SERVICE)] == [SERVING, SERVING]
+
+
+def test_it_says_where_it_listens(server: tuple[World, Server]) -> None:
+    """The log names the address, the transport and how long the start took."""
+    _, running = server
+    assert f"checks on {running.address} (plain text)" in running.log()
+    assert "serving after" in running.log()
+
+
+def test_it_answers_on_a_unix_socket(tmp_path: Path) -> None:
+    """A sidecar on the same host may ask through a socket file."""
+    address = f"unix:{tmp_path}/authz.sock"
+    world = World(tmp_path, settings=settings(address))
+    with serve(world.config_file, address) as running:
+        task = world.start_task()
+        assert running.check(world.check(task.id)).status.code == 0
+
+
+def credentials(world: World, uri: str | None) -> grpc.ChannelCredentials:
+    """What a caller of this trust domain shows, or none."""
+    if uri is None:
+        return grpc.ssl_channel_credentials(world.ca.bundle_pem.encode())
+    svid = world.ca.mint(uri)
+    return grpc.ssl_channel_credentials(world.ca.bundle_pem.encode(), svid.key_pem.encode(), svid.chain_pem.encode())
+
+
+def test_with_tls_only_callers_with_a_certificate_may_ask(tmp_path: Path) -> None:
+    """The port wants a client certificate of the named authority; probes have a port of their own."""
+    port, health_port = free_port(), free_port()
+    world = World(tmp_path)
+    world.ca.mint(AUTHZ, dns=("localhost",)).write(tmp_path, "authz")
+    files = {"certificate_file": "authz.pem", "private_key_file": "authz.key", "client_ca_file": "bundle.pem"}
+    health = f"127.0.0.1:{health_port}"
+    tls = {"listen": f"127.0.0.1:{port}", "transport": "tls", "tls": files, "health_listen": health, "drain_seconds": 0}
+    world = World(tmp_path, ca=world.ca, settings={"server": tls})
+    address = f"localhost:{port}"
+    with serve(world.config_file, address, credentials(world, ENVOY)) as running:
+        task = world.start_task()
+        assert running.check(world.check(task.id)).status.code == 0
+        assert Server(running.process, health, running.log_file).health(SERVICE) == SERVING
+        stranger = Server(running.process, address, running.log_file, credentials(world, None))
+        with pytest.raises(grpc.RpcError) as error:
+            stranger.check(world.check(task.id))
+        assert error.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+def test_it_drains_before_it_stops(tmp_path: Path) -> None:
+    """After SIGTERM it says NOT_SERVING and still answers, loses no check, and exits with 0."""
+    address = f"127.0.0.1:{free_port()}"
+    world = World(tmp_path, settings=settings(address, drain_seconds=0.5))
+    with serve(world.config_file, address) as running, running.channel() as channel:
+        task = world.start_task()
+        message, ask = world.check(task.id), channel.unary_unary(CHECK)
+        answers: list[bytes] = []
+        leaving = threading.Event()
+
+        def ask_until_it_leaves() -> None:
+            while not leaving.is_set():
+                answers.append(ask(message, timeout=5))
+
+        caller = threading.Thread(target=ask_until_it_leaves)
+        caller.start()
+        time.sleep(0.2)
+        running.process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + 5
+        while running.health() != NOT_SERVING and time.monotonic() < deadline:
+            time.sleep(0.01)
+        answered_before = len(answers)
+        time.sleep(0.1)
+        leaving.set()
+        caller.join()
+        assert len(answers) > answered_before
+        assert running.process.wait(timeout=10) == 0
+        assert "draining" in running.log()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_the_draining(tmp_path: Path, number: int) -> None:
+    """An operator in a hurry says it twice."""
+    address = f"127.0.0.1:{free_port()}"
+    world = World(tmp_path, settings=settings(address, drain_seconds=60))
+    with serve(world.config_file, address) as running:
+        running.process.send_signal(number)
+        time.sleep(0.2)
+        running.process.send_signal(number)
+        assert running.process.wait(timeout=10) == 0
+
+
+def test_a_port_that_is_taken_is_said_plainly(server: tuple[World, Server], tmp_path: Path) -> None:
+    """Exit status 1 and one message with the address; no traceback."""
+    _, running = server
+    world = World(tmp_path, settings=settings(running.address))
+    command = [sys.executable, "-m", "authz", "serve", "--config", str(world.config_file)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    assert ended.returncode == 1
+    assert f"cannot listen on {running.address}" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_audit_lines_tell_of_every_check(tmp_path: Path) -> None:
+    """Ten allowed and ten denied checks are twenty lines, in order, written before their answers."""
+    address = f"127.0.0.1:{free_port()}"
+    world = World(tmp_path, settings=settings(address))
+    with serve(world.config_file, address) as running, running.channel() as channel:
+        task = world.start_task()
+        ask = channel.unary_unary(CHECK)
+        for number in range(20):
+            ask(world.check(task.id if number % 2 == 0 else None), timeout=5)
+            lines = (tmp_path / "audit.jsonl").read_text().splitlines()
+            assert len(lines) == number + 1
+    assert ['"decision":"allow"' in line for line in lines] == [True, False] * 10
+
+
+def test_a_full_audit_log_denies(tmp_path: Path) -> None:
+    """With the audit log on a full device, what would be allowed is denied with 503."""
+    if not os.path.exists("/dev/full"):  # noqa: PTH110  a device, not a path of ours
+        pytest.skip("this machine has no /dev/full")
+    address = f"127.0.0.1:{free_port()}"
+    world = World(tmp_path, settings={**settings(address), "audit": {"file": "/dev/full"}})
+    with contextlib.ExitStack() as stack:
+        running = stack.enter_context(serve(world.config_file, address))
+        task = world.start_task()
+        assert running.check(world.check(task.id)).denied_response.status.code == 503

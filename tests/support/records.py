@@ -1,0 +1,179 @@
+"""Records for tests of what reads them: a plain one to change, and a strategy that draws every record there can be.
+
+What Envoy passes on is drawn from all texts, lone surrogates and control characters among them; what operators write,
+from all texts that UTF-8 can carry; what is proven, from its own grammar.
+"""
+
+from dataclasses import replace
+from functools import cache
+from typing import Any
+from urllib.parse import quote
+
+from hypothesis import strategies as st
+
+from authz.core.decision import Allow, Decision, Deny, Verdict
+from authz.core.hop import ActionClass, Hop, Operation, Sensitivity
+from authz.core.identity import Identity, Proof
+from authz.core.ids import uuid7
+from authz.core.reasons import Reason
+from authz.core.record import Arrival, Record
+from authz.core.request import Request
+from authz.core.spiffe import SpiffeId
+from authz.core.task import Grant, Task, TaskState
+from authz.demo.ca import DevelopmentCa
+
+NOW = 1_800_000_000.123456
+"""2027-01-15T08:00:00.123456Z: the moment of every record that is not asked for another."""
+AGENT = "spiffe://example.org/agent/support"
+TRACE_ID, SPAN_ID = "5b8efff798038103d269b633813fc60c", "eee19b7ec3c1b174"
+TRACEPARENT = f"00-{TRACE_ID}-{SPAN_ID}-01"
+QUERY_SECRET = "token=swordfish"  # stands in the query of every record's path
+HEADER_SECRET = "Bearer hunter2"  # stands in the headers of every record's request
+
+
+def arrival(**changes: Any) -> Arrival:  # noqa: ANN401  the fields have many types
+    """A check that Envoy traced and sampled, or as changed."""
+    plain = Arrival(NOW, 5_000_000_000, uuid7(NOW, b"0123456789"), TRACEPARENT)
+    return replace(plain, **changes)
+
+
+def request(**changes: Any) -> Request:  # noqa: ANN401  as above
+    """A request with secrets wherever a client may put them, or as changed."""
+    plain = Request(
+        method="GET",
+        host="crm.example.org",
+        path=f"/contacts/42?{QUERY_SECRET}",
+        headers={"authorization": (HEADER_SECRET,), "x-task-id": (task().id,)},
+        unverified_principal=AGENT,
+        unverified_certificate=_certificate(),
+        source_address="10.0.0.7:40000",
+    )
+    return replace(plain, **changes)
+
+
+def task(**changes: Any) -> Task:  # noqa: ANN401  as above
+    """A live task to read and write contacts, or as changed."""
+    plain = Task(
+        id="01990000-0000-7000-8000-00000000002a",
+        owner="alice@example.org",
+        purpose="answer ticket 4711",
+        agents=frozenset({SpiffeId.parse(AGENT)}),
+        grants=(Grant.parse("read,write:crm.contacts"),),
+        ceiling=Sensitivity.INTERNAL,
+        starts_unix_seconds=NOW - 60,
+        expires_unix_seconds=NOW + 3600,
+        state=TaskState.ACTIVE,
+    )
+    return replace(plain, **changes)
+
+
+def operation(**changes: Any) -> Operation:  # noqa: ANN401  as above
+    """Reading a contact, or as changed."""
+    plain = Operation(
+        action="crm.contact.read",
+        classes=frozenset({ActionClass.READ}),
+        resource="GET crm.example.org/contacts/{contact_id}",
+        service="crm",
+        dataset="crm.contacts",
+        sensitivity=Sensitivity.INTERNAL,
+    )
+    return replace(plain, **changes)
+
+
+def record(**changes: Any) -> Record:  # noqa: ANN401  as above
+    """The record of an allowed hop, told to its end, or as changed."""
+    policies = frozenset({"support-works-on-contacts"})
+    plain = Record(
+        arrival=arrival(),
+        request=request(),
+        identity=Identity(SpiffeId.parse(AGENT), Proof.CERTIFICATE, NOW + 3600),
+        task=task(),
+        hop=Hop(operation(), {"contact_id": "42"}),
+        verdict=Verdict(policies, frozenset(), (), "2f6a8c", from_cache=True),
+        decision=Allow(policies),
+    )
+    return replace(plain, **changes)
+
+
+def denied(reason: Reason, detail: str = "", **changes: Any) -> Record:  # noqa: ANN401  as above
+    """The record of a denial."""
+    return record(decision=Deny(reason, detail), **changes)
+
+
+def records() -> st.SearchStrategy[Record]:
+    """Every record that there can be, as far as its types tell."""
+    return st.builds(
+        Record,
+        arrival=st.builds(
+            Arrival,
+            unix_seconds=st.floats(0, 253_402_300_799),  # to the end of the year 9999
+            boot_ns=st.integers(0, 2**62),
+            decision_id=st.just(uuid7(NOW, b"0123456789")),
+            traceparent=_ANY_TEXT | st.sampled_from(["", TRACEPARENT, TRACEPARENT[:-1] + "0"]),
+            tracestate=_ANY_TEXT | st.just("vendor=1"),
+        ),
+        request=st.none() | _REQUESTS,
+        identity=st.none() | st.builds(Identity, _SPIFFE_IDS, st.sampled_from(Proof), st.floats(0, 2e9)),
+        task=st.none() | _TASKS,
+        hop=st.none() | st.builds(Hop, _OPERATIONS, st.dictionaries(st.text(max_size=9), _ANY_TEXT, max_size=2)),
+        verdict=st.none() | _VERDICTS,
+        decision=_DECISIONS,
+        fault=st.none() | st.builds(ValueError, _ANY_TEXT),
+    )
+
+
+@cache
+def _certificate() -> str:
+    """A certificate as Envoy passes it: URL-encoded PEM."""
+    return quote(DevelopmentCa("example.org").mint(AGENT).pem, safe="")
+
+
+# Short texts find most faults; a few long ones find the bounds.
+_ANY_CHARACTER = st.characters(codec=None)
+_ANY_TEXT = st.text(_ANY_CHARACTER, max_size=12) | st.builds(
+    lambda text, times: text * times, st.text(_ANY_CHARACTER, max_size=4), st.integers(200, 2000)
+)
+_OPERATOR_TEXT = st.text(max_size=12) | st.builds(lambda text: text * 300, st.text(max_size=3))
+_SPIFFE_IDS = st.builds(
+    lambda domain, path: SpiffeId.parse(f"spiffe://{domain}/{path}"),
+    st.from_regex(r"[a-z0-9.-]{1,40}", fullmatch=True),
+    st.from_regex(r"agent/[a-zA-Z0-9_-]{1,40}", fullmatch=True) | st.integers(1, 1900).map(lambda length: "a" * length),
+)
+_REQUESTS = st.builds(
+    Request,
+    method=_ANY_TEXT,
+    host=_ANY_TEXT,
+    path=st.builds(lambda path: path.replace("?", "") + f"?{QUERY_SECRET}", _ANY_TEXT) | _ANY_TEXT,
+    headers=st.just({"authorization": (HEADER_SECRET,)}),
+    unverified_principal=_ANY_TEXT,
+    unverified_certificate=st.builds(_certificate),
+    source_address=_ANY_TEXT,
+)
+_TASKS = st.builds(
+    Task,
+    id=st.from_regex(r"[0-9a-z][0-9a-z.-]{7,127}", fullmatch=True),
+    owner=_OPERATOR_TEXT,
+    purpose=_OPERATOR_TEXT,
+    agents=st.frozensets(_SPIFFE_IDS, max_size=2),
+    grants=st.just((Grant.parse("read:*"),)),
+    ceiling=st.sampled_from(Sensitivity),
+    starts_unix_seconds=st.floats(0, 2e9),
+    expires_unix_seconds=st.floats(0, 2e9),
+    state=st.sampled_from(TaskState),
+)
+_OPERATIONS = st.builds(
+    Operation,
+    action=_OPERATOR_TEXT,
+    classes=st.frozensets(st.sampled_from(ActionClass)),
+    resource=_OPERATOR_TEXT,
+    service=_OPERATOR_TEXT,
+    dataset=_OPERATOR_TEXT,
+    sensitivity=st.sampled_from(Sensitivity),
+)
+_POLICY_IDS = st.frozensets(_OPERATOR_TEXT, max_size=12)
+_VERDICTS = st.builds(
+    Verdict, _POLICY_IDS, _POLICY_IDS, st.tuples() | st.tuples(_OPERATOR_TEXT), _OPERATOR_TEXT, st.booleans()
+)
+_DECISIONS: st.SearchStrategy[Decision] = st.builds(Allow, _POLICY_IDS) | st.builds(
+    Deny, st.sampled_from(Reason), _ANY_TEXT, _POLICY_IDS
+)

@@ -7,8 +7,9 @@ paths are taken relative to the file that names them.
 import difflib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar, get_args
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, ValidationInfo
@@ -18,6 +19,7 @@ from authz.core.errors import Place, Problem, Unusable
 
 _M = TypeVar("_M", bound=BaseModel)
 _Location = Sequence[int | str]
+_AT_KEY = "[key]"  # what pydantic appends to the location of a mapping's key
 
 
 class Document(BaseModel):
@@ -61,13 +63,22 @@ _REMEDIES = {
 }
 
 
-class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses repeated keys and leaves dates as texts."""
+if TYPE_CHECKING:
+    from yaml import SafeLoader as _FastestLoader
+else:
+    # libyaml reads a catalog of thousands of routes in a fifth of the time; wheels of PyYAML bring it.
+    _FastestLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_FastestLoader):
+    """A safe loader that refuses repeated keys, and keys that are no texts, and leaves dates as texts."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002  yaml's signature
         seen: set[object] = set()
         for key, _ in node.value:
             name = self.construct_object(key)
+            if not isinstance(name, str):
+                raise yaml.constructor.ConstructorError(None, None, "a key is a text; quote it", key.start_mark)
             if name in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"the key {name!r} is given twice", key.start_mark)
             seen.add(name)
@@ -80,40 +91,97 @@ _Loader.yaml_implicit_resolvers = {
 }
 
 
+@dataclass(frozen=True)
+class Places:
+    """Where the parts of a document stand."""
+
+    file: Path
+    root: yaml.Node | None
+
+    @classmethod
+    def read(cls, file: Path, content: bytes) -> Self:
+        """The places in a document that can be parsed, for problems that show only once it is understood."""
+        return cls(file, yaml.compose(_decoded(file, content), _Loader))
+
+    def of(self, location: _Location, *, at_key: bool = False) -> Place:
+        """Where the location stands, or the nearest thing around it that does; its key rather than its value, if so."""
+        node, key = self.root, self.root
+        for step in location:
+            if step == _AT_KEY:
+                at_key = True
+            elif isinstance(node, yaml.MappingNode):
+                found = next(((k, v) for k, v in node.value if k.value == str(step)), None)
+                if found is None:
+                    break
+                key, node = found
+            elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+                key = node = node.value[step]
+        chosen = key if at_key else node
+        mark = chosen.start_mark if chosen else None
+        return Place(self.file, mark.line + 1, mark.column + 1) if mark else Place(self.file)
+
+
 def load(file: Path, model: type[_M]) -> _M:
     """The document in `file`; raises Unusable with all that is wrong with it."""
-    text = read(file)
+    return parse(file, read_bytes(file), model)
+
+
+def parse(file: Path, content: bytes, model: type[_M]) -> _M:
+    """The document that these bytes of `file` are; raises Unusable with all that is wrong with it."""
+    root, text = _as_json(file, _decoded(file, content))
     try:
-        root = yaml.compose(text, _Loader)
-        data = yaml.load(text, _Loader)  # noqa: S506  a SafeLoader
+        return model.model_validate_json(text, context={"folder": file.parent})
+    except ValidationError as error:
+        places = Places(file, root)
+        raise Unusable(*(_problem(places, model, details) for details in error.errors(include_url=False))) from error
+
+
+def _as_json(file: Path, text: str) -> tuple[yaml.Node | None, str]:
+    """The YAML's tree, for places, and what it holds as JSON, for pydantic; raises Unusable."""
+    try:
+        loader = _Loader(text)
+        root = loader.get_single_node()
+        return root, json.dumps(loader.construct_document(root) if root else None)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file)
         raise Unusable(Problem(place, f"not valid YAML: {error.problem}", "Correct the syntax.")) from error
     except yaml.YAMLError as error:
         raise Unusable(Problem(Place(file), f"not valid YAML: {error}", "Correct the syntax.")) from error
-    try:
-        return model.model_validate_json(json.dumps(data), context={"folder": file.parent})
-    except ValidationError as error:
-        problems = [_problem(file, root, model, details) for details in error.errors(include_url=False)]
-        raise Unusable(*problems) from error
+    except (ValueError, TypeError, RecursionError) as error:  # aliases of themselves, binary values, deep nesting
+        problem = Problem(Place(file), f"not plain YAML: {error}", "Write texts, numbers, lists and mappings only.")
+        raise Unusable(problem) from error
 
 
 def read(file: Path) -> str:
-    """The text of an operator's file; raises Unusable where it cannot be read."""
+    """The text of an operator's file, its lines ended by a newline alone; raises Unusable where it cannot be read."""
+    return _decoded(file, read_bytes(file)).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_bytes(file: Path) -> bytes:
+    """The content of an operator's file; raises Unusable where it cannot be read."""
     try:
-        return file.read_text(encoding="utf-8")
+        return file.read_bytes()
     except FileNotFoundError as error:
         raise Unusable(Problem(Place(file), "there is no such file", "Create it, or name another.")) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise Unusable(
-            Problem(Place(file), f"cannot be read: {error}", "Correct the file or its permissions.")
-        ) from error
+    except OSError as error:
+        raise _unreadable(file, error) from error
 
 
-def _problem(file: Path, root: yaml.Node | None, model: type[BaseModel], details: ErrorDetails) -> Problem:
+def _decoded(file: Path, content: bytes) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _unreadable(file, error) from error
+
+
+def _unreadable(file: Path, error: Exception) -> Unusable:
+    return Unusable(Problem(Place(file), f"cannot be read: {error}", "Correct the file or its permissions."))
+
+
+def _problem(places: Places, model: type[BaseModel], details: ErrorDetails) -> Problem:
     location, kind = details["loc"], details["type"]
-    name = ".".join(map(str, location)) or "the document"
+    name = ".".join(str(step) for step in location if step != _AT_KEY) or "the document"
     what = f"{name}: {details['msg'][:1].lower()}{details['msg'][1:]}"
     remedy = _REMEDIES.get(kind, "")
     if kind == "extra_forbidden":
@@ -121,22 +189,7 @@ def _problem(file: Path, root: yaml.Node | None, model: type[BaseModel], details
         close = difflib.get_close_matches(str(location[-1]), known, n=1)
         what = f"{name}: unknown key"
         remedy = f"Did you mean {close[0]!r}?" if close else f"Known here: {', '.join(known)}."
-    return Problem(_place(file, root, location, at_key=kind == "extra_forbidden"), what, remedy)
-
-
-def _place(file: Path, root: yaml.Node | None, location: _Location, *, at_key: bool) -> Place:
-    """Where the location stands, or the nearest thing around it that does."""
-    node, key = root, root
-    for step in location:
-        if isinstance(node, yaml.MappingNode):
-            found = next(((k, v) for k, v in node.value if k.value == str(step)), None)
-            if found is None:
-                break
-            key, node = found
-        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
-            key = node = node.value[step]
-    chosen = key if at_key else node
-    return Place(file, chosen.start_mark.line + 1, chosen.start_mark.column + 1) if chosen else Place(file)
+    return Problem(places.of(location, at_key=kind == "extra_forbidden"), what, remedy)
 
 
 def _known_keys(model: type[BaseModel], location: _Location) -> list[str]:
@@ -147,4 +200,6 @@ def _known_keys(model: type[BaseModel], location: _Location) -> list[str]:
             here = here.model_fields[str(step)].annotation
         arguments = [each for each in get_args(here) if isinstance(each, type) and issubclass(each, BaseModel)]
         here = arguments[0] if arguments else here
-    return list(here.model_fields) if isinstance(here, type) and issubclass(here, BaseModel) else []
+    if not (isinstance(here, type) and issubclass(here, BaseModel)):
+        return []
+    return [field.alias or name for name, field in here.model_fields.items()]

@@ -112,6 +112,7 @@ class Caller:
         if self.credentials:
             context.load_cert_chain(self.credentials.certificate_file, self.credentials.private_key_file)
         plain = socket.create_connection(remote.door, _TIMEOUT_SECONDS)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             connection = context.wrap_socket(plain, server_hostname=remote.host)
         except BaseException:
@@ -146,7 +147,7 @@ def _exchange(  # noqa: PLR0913, PLR0917  the parts of a request
         client.putheader(name, value)
     if body:
         client.putheader("content-length", str(len(body)))
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
         # In TLS 1.3 a server refuses our certificate after the handshake is over for us. It may have closed by now,
         # but the alert that says so has come before and can still be read.
         client.endheaders(body or None)

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from authz.core.errors import Unavailable
@@ -19,14 +19,25 @@ class Child:
     It leads its own process group, so that a terminal's Ctrl-C reaches us alone and we end things in order.
     """
 
-    def __init__(self, name: str, command: Sequence[str | Path], log_file: Path) -> None:
-        """Start `command` with its standard output and error appended to the file; raises Unavailable."""
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        log_file: Path,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Start `command`, its output appended to the file, in our environment or the given one; raises Unavailable."""
         self.name = name
         self.log_file = log_file
         with log_file.open("ab") as log:
             try:
                 self._process = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, process_group=0
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    process_group=0,
+                    env=environment,
                 )
             except OSError as error:
                 raise Unavailable(f"{name} cannot be started: {error}") from error

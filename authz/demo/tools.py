@@ -3,9 +3,10 @@
 They trust their sidecar and authorize nothing: what must not happen must not arrive.
 """
 
+import contextlib
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -88,6 +89,11 @@ class Tool:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
+            def handle(self) -> None:
+                with contextlib.suppress(ConnectionError):  # the sidecar was ended, or gave up on us
+                    super().handle()
 
             def handle_any(self) -> None:
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
@@ -165,11 +171,12 @@ def mail(received: Received) -> Reply:
             return _NOT_FOUND
 
 
-def ledger(received: Received) -> Reply:
-    """Invoices, which many may read, and payroll, which few may."""
-    books: Mapping[str, object] = {"invoices": {"amount": "120.00"}, "payroll": {"salary": "5,400.00"}}
+def hr(received: Received) -> Reply:
+    """The people of the house, whom many may look up, and what they are paid, which few may see."""
     match received.method, received.steps:
-        case "GET", (book, id) if book in books:
-            return HTTPStatus.OK, {"id": id, "entry": books[book]}
+        case "GET", ("people", id):
+            return HTTPStatus.OK, {"id": id, "desk": "2.14"}
+        case "GET", ("payroll", id):
+            return HTTPStatus.OK, {"id": id, "salary": "5,400.00"}
         case _:
             return _NOT_FOUND

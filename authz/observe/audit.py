@@ -19,8 +19,8 @@ STANDARD_OUTPUT = "-"
 _STDOUT_FD = 1
 _MODE = 0o640
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
-_PATIENCE_MS = 20
-"""How long a full pipe may hold up every check of this process. Beyond it, its reader counts as gone."""
+_PATIENCE_MS = 100
+"""How long a full pipe may hold up this process, once: until its reader goes on, later checks are denied at once."""
 
 
 class JsonLinesAudit:
@@ -35,7 +35,7 @@ class JsonLinesAudit:
         except OSError as error:
             problem = Problem(Place(Path(self._name)), f"not usable as the audit log: {error.strerror}", _remedy(error))
             raise Unusable(problem) from error
-        self._may_fill = self._within_a_line = False
+        self._may_fill = self._is_full = self._within_a_line = False
         self._room = select.poll()
         self._look()
 
@@ -45,8 +45,8 @@ class JsonLinesAudit:
         if self._within_a_line:
             data = b"\n" + data
         try:
-            if self._may_fill and not self._room.poll(_PATIENCE_MS):
-                raise Unavailable(f"{self._name}: what reads the audit log has stopped reading")
+            if self._may_fill:
+                self._wait_for_room()
             written = os.write(self._fd, data)
         except OSError as error:
             raise Unavailable(f"{self._name}: the audit log cannot be written: {error.strerror}") from error
@@ -71,6 +71,12 @@ class JsonLinesAudit:
     def close(self) -> None:
         """Let go of the file."""
         os.close(self._fd)
+
+    def _wait_for_room(self) -> None:
+        # Where poll says that there is room, a pipe takes a whole line.
+        self._is_full = not self._room.poll(0 if self._is_full else _PATIENCE_MS)
+        if self._is_full:
+            raise Unavailable(f"{self._name}: what reads the audit log has stopped reading")
 
     def _look(self) -> None:
         """What kind of thing the descriptor is, and whether something broke off in the middle of a line there."""

@@ -32,7 +32,7 @@ FIELDS = (
 """Every field, in the order in which it stands on the line; each is there always, and null where it is unknown."""
 
 # The most characters of a text as it stands on the line, escapes included. Together they keep to MAX_LINE_BYTES with
-# the long texts at their tight bound; `tests/observe/test_audit_line.py` adds them up.
+# the long texts at their tight bound, which a test holds them to.
 _LONG, _LONG_WHEN_TIGHT = 1024, 96
 _AGENT = 1024
 _NAME = 256

@@ -74,7 +74,7 @@ def chosen(environment: Mapping[str, str]) -> Choice:
     problems: list[Problem] = []
     choice = Choice(_of(variables, "TRACES", problems), _of(variables, "METRICS", problems))
     if problems:
-        raise Unusable(*problems)
+        raise Unusable(*dict.fromkeys(problems))  # both signals may have the one from the same variable
     return choice
 
 

@@ -1,7 +1,7 @@
 """Spans: a record in, one server span of the check, child of the span in which Envoy asked for it.
 
 Attribute names under `rpc.` are those of the OpenTelemetry semantic conventions 1.44. For decisions of this kind there
-are none yet, so ours begin with `authz.`. Nothing that a client wrote becomes an attribute.
+are none yet, so ours begin with `authz.`. What a client wrote, and no one has proven, becomes no attribute.
 """
 
 import traceback

@@ -66,6 +66,8 @@ class Telemetry:
         for thread in threads:
             thread.start()
         if not _joined(threads, deadline - timeout_seconds * _SHARE_FOR_INTERRUPTING):
+            _log.warning("not all telemetry could be sent within %g s; the rest is dropped", timeout_seconds)
+            self._quiet.mute()
             for exporter in self._exporters:
                 exporter.shutdown()
             _joined(threads, deadline)
@@ -100,6 +102,10 @@ class _QuietLogger:
         self._handler = PacedHandler(_log, _LOG_LINES_PER_MINUTE)
         self._logger.addHandler(self._handler)
         self._logger.propagate = False
+
+    def mute(self) -> None:
+        """Log nothing more: the SDK complains of exporters that are shut down while they are in use."""
+        self._handler.setLevel(logging.CRITICAL + 1)
 
     def restore(self) -> None:
         """Let the SDK log as it likes."""

@@ -27,6 +27,7 @@ class CedarPolicy:
 
     version: str
     operations: frozenset[Operation]
+    ids: frozenset[str]
     permits: frozenset[str]  # ids; every other policy forbids
     all_as_forbids: cedarpy.PolicySet
     entities: cedarpy.Entities
@@ -39,6 +40,7 @@ class CedarPolicy:
         return cls(
             version=version,
             operations=vocabulary.operations,
+            ids=frozenset(policy.id for policy in ours),
             permits=frozenset(policy.id for policy in ours if policy.effect == "permit"),
             all_as_forbids=cedarpy.PolicySet.from_pst(pst.PolicySet(pst.FrozenMap(), static, ()), release_gil=True),
             entities=vocabulary.entities(),

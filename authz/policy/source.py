@@ -27,10 +27,10 @@ from authz.policy.statements import Lines, Statement, split
 _NO_GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 _INCOMPLETE = "unexpected end of input"
 _NAMES_WHERE = re.compile(r'^for policy `[^`]*`, | for Action::"(?:\\.|[^"\\])*"')
-_TYPE_REMEDIES = {
-    "unable to find an applicable action": 'A class stands behind `in`: action in Action::"read"; the principal is an'
-    " Agent, the resource a Tool.",
-}
+_NO_ACTION = "unable to find an applicable action"
+_NO_ACTION_REMEDY = (
+    'A class stands behind `in`, as in `action in Action::"read"`; the principal is an Agent, the resource a Tool.'
+)
 _TYPE_REMEDY = "Compare with what the schema offers (authz/policy/schema.cedarschema)."
 
 
@@ -155,10 +155,13 @@ def _type_problems(file: _File, parsed: pst.PolicySet, vocabulary: Vocabulary) -
     uids = pst.entity_uids(parsed.static_policies) | pst.entity_uids(parsed.templates)
     schema = vocabulary.schema_for(frozenset(uid.id for uid in uids if str(uid.type) == "Action"))
     result = cedarpy.validate_policies(file.text, schema, release_gil=True)
-    found = {(error.policy_id, _NAMES_WHERE.sub("", error.error)) for error in result.errors}
-    for policy_id, what in sorted(found):
-        remedy = next((remedy for start, remedy in _TYPE_REMEDIES.items() if what.startswith(start)), _TYPE_REMEDY)
-        yield Problem(file.place_of(policy_id), what, remedy)
+    found = sorted({(error.policy_id, _NAMES_WHERE.sub("", error.error)) for error in result.errors})
+    caused = {policy_id for policy_id, what in found if not what.startswith(_NO_ACTION)}
+    for policy_id, what in found:
+        if not what.startswith(_NO_ACTION):
+            yield Problem(file.place_of(policy_id), what, _TYPE_REMEDY)
+        elif policy_id not in caused:
+            yield Problem(file.place_of(policy_id), what, _NO_ACTION_REMEDY)
     if not found and not result.validation_passed:
         yield Problem(Place(file.path), "Cedar does not validate it and does not say why", _TYPE_REMEDY)
 

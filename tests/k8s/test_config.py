@@ -13,14 +13,14 @@ EXIT_UNUSABLE = 2
 def test_the_shipped_configuration_is_usable(config_file: Path) -> None:
     """With a certificate and a trust bundle brought by the operator, the server would start on what k8s/base ships."""
     checked = config_check(config_file)
-    assert (0, "") == (checked.returncode, checked.stderr)
+    assert (checked.returncode, checked.stderr) == (0, "")
 
 
 def test_a_missing_trust_bundle_is_named(config_file: Path) -> None:
     """Without the operator's trust bundle the configuration is refused, and the message names the file to bring."""
     (config_file.parent / "bundles" / "example.org.pem").unlink()
     checked = config_check(config_file)
-    assert EXIT_UNUSABLE == checked.returncode
+    assert checked.returncode == EXIT_UNUSABLE
     assert "bundles/example.org.pem" in checked.stderr
     assert "Traceback" not in checked.stderr
 
@@ -37,7 +37,7 @@ def test_every_file_that_the_configuration_names_is_mounted(base: Rendering, set
         settings.catalog.file,
         settings.policy.directory,
     ]
-    assert [True] * 6 == [each.exists() for each in files]
+    assert [each.exists() for each in files] == [True] * 6
     policies = {each["metadata"]["name"]: each["data"] for each in base.all("ConfigMap")}["authz-policies"]
     assert set(policies) == {each.name for each in settings.policy.directory.glob("*.cedar")}
 

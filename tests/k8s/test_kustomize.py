@@ -26,7 +26,7 @@ def test_every_mounted_config_map_is_the_generated_one() -> None:
     (deployment,) = (each for each in run_kustomize(K8S / "base") if each["kind"] == "Deployment")
     volumes = deployment["spec"]["template"]["spec"]["volumes"]
     mounted = {each["name"]: each["configMap"]["name"] for each in volumes if "configMap" in each}
-    assert ["config", "policies"] == [volume for volume, name in mounted.items() if HASHED.fullmatch(name)]
+    assert [volume for volume, name in mounted.items() if HASHED.fullmatch(name)] == ["config", "policies"]
 
 
 @pytest.mark.parametrize(

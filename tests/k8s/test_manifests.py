@@ -1,4 +1,4 @@
-"""k8s/: what an operator applies, held against Kubernetes' schemas, against itself and against the server's settings."""
+"""k8s/: what an operator applies, held against Kubernetes' schemas, itself and the server's settings."""
 
 from copy import deepcopy
 from pathlib import Path, PurePosixPath
@@ -9,7 +9,7 @@ import pytest
 from authz import __version__
 from authz.config import Settings
 from authz.server.health import AUTHORIZATION
-from tests.support.kustomize import Rendering, Resource, render
+from tests.support.kustomize import Rendering, Resource
 
 K8S = Path(__file__).parents[2] / "k8s"
 KUBERNETES_VERSIONS = ("1.31", "1.37")  # the oldest that docs/kubernetes.md promises, and the newest with a schema here
@@ -39,7 +39,7 @@ def test_the_schemas_refuse_a_misspelt_field(base: Rendering) -> None:
 
 def test_resources_name_no_namespace(rendering: Rendering) -> None:
     """The manifests go into whichever namespace the operator chooses."""
-    assert [] == [each["kind"] for each in rendering.resources if "namespace" in each["metadata"]]
+    assert [each["kind"] for each in rendering.resources if "namespace" in each["metadata"]] == []
 
 
 def test_resources_carry_the_recommended_labels(rendering: Rendering) -> None:
@@ -70,7 +70,7 @@ def test_selectors_select_the_pods(rendering: Rendering) -> None:
         rendering.only("PodDisruptionBudget")["spec"]["selector"]["matchLabels"],
         *(each["labelSelector"]["matchLabels"] for each in rendering.pod["topologySpreadConstraints"]),
     ]
-    assert [{"app.kubernetes.io/name": "authz", "app.kubernetes.io/instance": "authz"}] * 6 == selectors
+    assert selectors == [{"app.kubernetes.io/name": "authz", "app.kubernetes.io/instance": "authz"}] * 6
     assert selectors[0].items() <= deployment["template"]["metadata"]["labels"].items()
 
 
@@ -78,7 +78,7 @@ def test_the_service_leads_to_the_port_that_is_served(rendering: Rendering, sett
     """Envoy reaches the checks' port through DNS names of the pods, not through one virtual address."""
     service = rendering.only("Service")["spec"]
     (port,) = service["ports"]
-    assert "None" == service["clusterIP"]
+    assert service["clusterIP"] == "None"
     assert port_of(settings.server.listen) == container_port(rendering, port["targetPort"]) == port["port"]
 
 
@@ -97,29 +97,29 @@ def test_probes_ask_the_plain_text_health_port(rendering: Rendering, settings: S
 
 def test_checks_are_asked_over_mutual_tls(settings: Settings) -> None:
     """The port that decides is never offered in plain text."""
-    assert "tls" == settings.server.transport
+    assert settings.server.transport == "tls"
     assert settings.server.tls
 
 
 def test_only_labelled_envoys_may_ask(rendering: Rendering) -> None:
-    """The port of the checks is open to pods that carry the label, in namespaces that carry theirs, and to no others."""
+    """Checks are taken from pods that carry the label, in namespaces that carry theirs, and from no others."""
     checks, health = rendering.only("NetworkPolicy")["spec"]["ingress"]
-    assert [{"protocol": "TCP", "port": "grpc-check"}] == checks["ports"]
-    assert [
+    assert checks["ports"] == [{"protocol": "TCP", "port": "grpc-check"}]
+    assert checks["from"] == [
         {
             "namespaceSelector": {"matchLabels": {"authz-clients": "allowed"}},
             "podSelector": {"matchLabels": {"authz-client": "true"}},
         }
-    ] == checks["from"]
-    assert {"ports": [{"protocol": "TCP", "port": "grpc-health"}]} == health
+    ]
+    assert health == {"ports": [{"protocol": "TCP", "port": "grpc-health"}]}
     assert {"grpc-check", "grpc-health"} == {each["name"] for each in rendering.container["ports"]}
 
 
 def test_the_server_reaches_only_dns_and_collectors(rendering: Rendering) -> None:
     """A server that is taken over can send to the cluster's DNS and to OTLP collectors, and nowhere else."""
     policy = rendering.only("NetworkPolicy")["spec"]
-    assert ["Ingress", "Egress"] == policy["policyTypes"]
-    assert [[53, 53], [4317, 4318]] == [[port["port"] for port in rule["ports"]] for rule in policy["egress"]]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    assert [[port["port"] for port in rule["ports"]] for rule in policy["egress"]] == [[53, 53], [4317, 4318]]
     for rule in policy["egress"]:
         (peer,) = rule["to"]
         assert peer["podSelector"]["matchLabels"]
@@ -134,7 +134,7 @@ def test_everything_mounted_is_shipped_or_is_the_operators_to_bring(rendering: R
     }
     shipped = {each["metadata"]["name"] for each in rendering.all("ConfigMap")}
     assert shipped | BROUGHT_BY_THE_OPERATOR == shown
-    assert [] == rendering.all("Secret")
+    assert rendering.all("Secret") == []
 
 
 def test_every_volume_is_mounted(rendering: Rendering) -> None:
@@ -156,13 +156,13 @@ def test_the_container_is_confined(rendering: Rendering) -> None:
     assert pod["runAsNonRoot"]
     assert pod["runAsUser"] == pod["runAsGroup"] == pod["fsGroup"]
     assert pod["runAsUser"] > 0
-    assert {"type": "RuntimeDefault"} == pod["seccompProfile"]
-    assert {
+    assert pod["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container == {
         "allowPrivilegeEscalation": False,
         "privileged": False,
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
-    } == container
+    }
     assert not rendering.pod.keys() & {"hostNetwork", "hostPID", "hostIPC", "initContainers", "ephemeralContainers"}
     kinds = {kind for volume in rendering.pod["volumes"] for kind in volume if kind != "name"}
     assert kinds <= {"configMap", "secret", "emptyDir", "persistentVolumeClaim"}
@@ -172,7 +172,7 @@ def test_the_server_has_no_credentials_for_kubernetes(rendering: Rendering) -> N
     """No token of the Kubernetes API is mounted: the server asks nothing of it."""
     account = rendering.only("ServiceAccount")
     assert account["metadata"]["name"] == rendering.pod["serviceAccountName"]
-    assert [False, False] == [account["automountServiceAccountToken"], rendering.pod["automountServiceAccountToken"]]
+    assert [account["automountServiceAccountToken"], rendering.pod["automountServiceAccountToken"]] == [False, False]
 
 
 def test_memory_is_limited_and_cpu_is_not(rendering: Rendering) -> None:
@@ -183,7 +183,7 @@ def test_memory_is_limited_and_cpu_is_not(rendering: Rendering) -> None:
 
 
 def test_the_pod_has_time_to_end(rendering: Rendering, settings: Settings) -> None:
-    """The kubelet does not kill before draining, calls in flight and the last telemetry are over, with time to spare."""
+    """The kubelet does not kill before draining, calls in flight and the last telemetry are over."""
     server = settings.server
     needed_seconds = server.drain_seconds + 2 * server.stop_grace_seconds
     assert needed_seconds + 5 <= rendering.pod["terminationGracePeriodSeconds"]
@@ -192,14 +192,14 @@ def test_the_pod_has_time_to_end(rendering: Rendering, settings: Settings) -> No
 def test_one_task_store_at_a_time(rendering: Rendering) -> None:
     """Never do two pods, each with tasks of its own, answer at once during a rollout."""
     deployment = rendering.only("Deployment")["spec"]
-    assert 1 == deployment["replicas"]
-    assert {"type": "Recreate"} == deployment["strategy"]
+    assert deployment["replicas"] == 1
+    assert deployment["strategy"] == {"type": "Recreate"}
 
 
 def test_nodes_can_be_drained(rendering: Rendering) -> None:
     """The disruption budget lets the one replica move: it never holds a node back."""
     budget = rendering.only("PodDisruptionBudget")["spec"]
-    assert 1 == budget["maxUnavailable"]
+    assert budget["maxUnavailable"] == 1
     assert "minAvailable" not in budget
 
 
@@ -216,29 +216,22 @@ def test_the_server_starts_with_the_mounted_configuration(rendering: Rendering) 
     assert ["serve", "--config", expected] == rendering.container["args"]
     assert expected == values["AUTHZ_CONFIG"]
     volume = rendering.mounted[str(PurePosixPath(expected).parent)]
-    (config,) = (
-        each for each in rendering.all("ConfigMap") if each["metadata"]["name"] == volume["configMap"]["name"]
-    )
+    (config,) = (each for each in rendering.all("ConfigMap") if each["metadata"]["name"] == volume["configMap"]["name"])
     assert {"authz.yaml", "catalog.yaml"} == set(config["data"])
 
 
 def test_the_base_forgets_tasks_with_the_pod(base: Rendering) -> None:
     """In the base, tasks live in the pod's own storage, of a size that cannot fill the node."""
-    assert {"name": "state", "emptyDir": {"sizeLimit": "1Gi"}} == base.mounted["/var/lib/authz"]
+    assert base.mounted["/var/lib/authz"] == {"name": "state", "emptyDir": {"sizeLimit": "1Gi"}}
 
 
 def test_the_overlay_keeps_tasks(base: Rendering, persistent: Rendering) -> None:
     """The overlay differs from the base in one thing: tasks lie on a volume that one pod at a time may use."""
     claim = persistent.only("PersistentVolumeClaim")
     state = {"name": "state", "persistentVolumeClaim": {"claimName": claim["metadata"]["name"]}}
-    assert ["ReadWriteOncePod"] == claim["spec"]["accessModes"]
+    assert claim["spec"]["accessModes"] == ["ReadWriteOncePod"]
     assert state == persistent.mounted["/var/lib/authz"]
     assert without_state(base) == without_state(persistent)
-
-
-def test_the_overlay_is_built_on_the_base() -> None:
-    """Every file of the base is one of the overlay's."""
-    assert render(K8S / "base").files < render(K8S / "overlays" / "persistent").files
 
 
 def port_of(address: str) -> int:

@@ -1,5 +1,9 @@
 """Random policy sets over the examples' catalog, valid by their types; some fail when they are evaluated."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypeVar
+
 from hypothesis import strategies as st
 
 from authz.core.hop import Sensitivity
@@ -46,38 +50,47 @@ _CONDITIONS = (
     "context.utc_hour * 9223372036854775807 > 0",
     "context.utc_weekday + 9223372036854775806 > 0 || context.utc_hour == 0",
 )
-_TEXTS = st.sampled_from(["alice", "bob", "", 'say "hello"', "\\", "🧹"])
+_CLAUSES = ("", *(f" {word} {{ {condition} }}" for word in ("when", "unless") for condition in _CONDITIONS))
+_EFFECTS = ("permit", "permit", "forbid")
+_TEXTS = ("alice", "bob", "", 'say "hello"', "\\", "🧹")
+_HOURS = (0, 1, 2, 8, 12, 18, 23)
+
+_T = TypeVar("_T")
 
 
-@st.composite
-def _policy(draw: st.DrawFn, number: int) -> str:
-    scope = ", ".join(draw(st.sampled_from(each)) for each in (_PRINCIPALS, _ACTIONS, _RESOURCES))
-    clauses = draw(st.lists(st.tuples(st.sampled_from(["when", "unless"]), st.sampled_from(_CONDITIONS)), max_size=2))
-    effect = draw(st.sampled_from(["permit", "permit", "forbid"]))
-    return f'@id("p{number}") {effect} ({scope})' + "".join(f" {word} {{ {what} }}" for word, what in clauses) + ";\n"
+class _Picks:
+    """Choices read off one number, digit by digit: one draw of Hypothesis's makes many."""
+
+    def __init__(self, number: int) -> None:
+        self._rest = number
+
+    def of(self, choices: Sequence[_T]) -> _T:
+        self._rest, digit = divmod(self._rest, len(choices))
+        return choices[digit]
 
 
-@st.composite
-def policy_texts(draw: st.DrawFn) -> str:
-    """One to six policies, named p0, p1 and so on."""
-    return "".join(draw(_policy(number)) for number in range(draw(st.integers(1, 6))))
+def _policy(number: int) -> str:
+    picks = _Picks(number)
+    clauses = picks.of(_CLAUSES) + picks.of(_CLAUSES)
+    scope = ", ".join(picks.of(each) for each in (_PRINCIPALS, _ACTIONS, _RESOURCES))
+    return f"{picks.of(_EFFECTS)} ({scope}){clauses};\n"
 
 
-@st.composite
-def queries(draw: st.DrawFn) -> Query:
-    """A question about the examples' catalog."""
-    operation = draw(st.sampled_from(examples.OPERATIONS))
-    return Query(
-        agent=draw(st.sampled_from([examples.SUPPORT, examples.BILLING])),
-        action=operation.action,
-        classes=operation.classes,
-        resource=operation.resource,
-        service=operation.service,
-        dataset=operation.dataset,
-        sensitivity=operation.sensitivity,
-        purpose=draw(_TEXTS),
-        owner=draw(_TEXTS),
-        ceiling=draw(st.sampled_from(Sensitivity)),
-        utc_hour=draw(st.sampled_from([0, 1, 2, 8, 12, 18, 23])),
-        utc_weekday=draw(st.integers(1, 7)),
+def _query(number: int) -> Query:
+    picks = _Picks(number)
+    return replace(
+        examples.query(picks.of(examples.OPERATIONS), picks.of([examples.SUPPORT, examples.BILLING])),
+        purpose=picks.of(_TEXTS),
+        owner=picks.of(_TEXTS),
+        ceiling=picks.of(tuple(Sensitivity)),
+        utc_hour=picks.of(_HOURS),
+        utc_weekday=picks.of(range(1, 8)),
     )
+
+
+policy_texts = st.lists(st.integers(0, 2**32).map(_policy), min_size=1, max_size=6).map(
+    lambda policies: "".join(f'@id("p{number}") {policy}' for number, policy in enumerate(policies))
+)
+"""One to six policies, named p0, p1 and so on."""
+queries = st.integers(0, 2**32).map(_query)
+"""A question about the examples' catalog."""

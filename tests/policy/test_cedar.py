@@ -97,7 +97,10 @@ def test_an_empty_set_denies() -> None:
 
 def test_a_permit_and_a_forbid_of_one_condition_deny(tmp_path: Path) -> None:
     """Forbid beats permit, in whichever order they are written."""
-    permit, forbid = ('@id("yes") permit (principal, action, resource);', '@id("no") forbid (principal, action, resource);')
+    permit, forbid = (
+        '@id("yes") permit (principal, action, resource);',
+        '@id("no") forbid (principal, action, resource);',
+    )
     for number, texts in enumerate([(permit, forbid), (forbid, permit)]):
         decision = conclude(examples.load(tmp_path / str(number), *texts).decide(examples.query()))
         assert Deny(Reason.POLICY_FORBIDS, "no", frozenset({"no"})) == decision
@@ -108,10 +111,12 @@ def test_a_failing_forbid_denies(tmp_path: Path) -> None:
     policy = examples.load(tmp_path, examples.SUPPORT_RIGHTS, examples.ERRS)
     verdict = policy.decide(examples.query())
     assert frozenset({"support-works-on-the-crm"}) == verdict.permits
-    assert ["errs" in error and "overflow" in error for error in verdict.errors] == [True]
+    [error] = verdict.errors
+    assert "`errs`" in error
+    assert "overflow" in error
     decision = conclude(verdict)
     assert isinstance(decision, Deny)
-    assert Reason.POLICY_ERROR == decision.reason
+    assert decision.reason == Reason.POLICY_ERROR
 
 
 def test_a_group_of_agents_has_the_rights_of_the_group(tmp_path: Path) -> None:
@@ -143,17 +148,17 @@ ODD_TEXTS = st.text(st.characters(), max_size=40)
 @example("alice\0", "Aufräumen 🧹 \u2028")
 @example("\ud800", "alice")
 @given(purpose=ODD_TEXTS, owner=ODD_TEXTS)
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_odd_text_is_text(owner: str, purpose: str) -> None:
     """Whatever stands in purpose and owner is compared as it is, or denied; it raises nothing and opens nothing."""
     text = f"{owner}{purpose}"
     verdict = OWNED.decide(replace(examples.query(), purpose=purpose, owner=owner))
     if any("\ud800" <= each <= "\udfff" for each in text):
-        assert Reason.POLICY_ERROR == _reason(verdict)
+        assert _reason(verdict) == Reason.POLICY_ERROR
     else:
         satisfied = {"owned-by-alice": owner == "alice", "purpose-is-rest": purpose == "rest"}
         assert frozenset(name for name, holds in satisfied.items() if holds) == verdict.permits
-        assert () == verdict.errors
+        assert verdict.errors == ()
 
 
 def _owned() -> CedarPolicy:
@@ -191,13 +196,13 @@ def test_an_operation_that_the_policies_were_not_loaded_for_is_denied(tmp_path: 
         '@id("closed") forbid (principal, action, resource in Dataset::"payroll");'
     )
     verdict = examples.load(tmp_path, open_but_payroll).decide(examples.query(other))
-    assert Reason.POLICY_ERROR == _reason(verdict)
+    assert _reason(verdict) == Reason.POLICY_ERROR
 
 
 def test_a_number_that_cedar_cannot_hold_denies(company: Policy) -> None:
     """Where Cedar gives no decision, the verdict is an error, and so a denial."""
     verdict = company.decide(replace(examples.query(), utc_hour=2**64))
-    assert Reason.POLICY_ERROR == _reason(verdict)
+    assert _reason(verdict) == Reason.POLICY_ERROR
 
 
 class _Panic(BaseException):
@@ -212,8 +217,8 @@ def test_a_panic_inside_cedar_denies(company: Policy, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(cedarpy, "is_authorized", panic)
     verdict = company.decide(examples.query())
-    assert ("_Panic: index out of bounds",) == verdict.errors
-    assert Reason.POLICY_ERROR == _reason(verdict)
+    assert verdict.errors == ("_Panic: index out of bounds",)
+    assert _reason(verdict) == Reason.POLICY_ERROR
 
 
 def test_being_stopped_is_no_verdict(company: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,7 +236,7 @@ SCHEMA = cedarpy.Schema.from_str(schema_text({each.action: each.classes for each
 ENTITIES = Vocabulary.of(examples.OPERATIONS, {}).entities()
 
 
-def cedars_own_answer(text: str, query: Query) -> cedarpy.AuthzResult:
+def cedars_own_answer(policies: cedarpy.PolicySet, query: Query) -> cedarpy.AuthzResult:
     """Cedar asked in the plain way: the text as written, the request held against the schema."""
     context = {
         "task": {"purpose": query.purpose, "owner": query.owner, "ceiling": int(query.ceiling)},
@@ -247,21 +252,21 @@ def cedars_own_answer(text: str, query: Query) -> cedarpy.AuthzResult:
         "resource": {"type": "Tool", "id": query.resource},
         "context": context,
     }
-    return cedarpy.is_authorized(request, text, ENTITIES, SCHEMA)
+    return cedarpy.is_authorized(request, policies, ENTITIES, SCHEMA)
 
 
-@given(texts=policy_texts(), asked=st.lists(queries(), min_size=10, max_size=20))
-@settings(max_examples=150, deadline=None)
-def test_our_decision_is_cedars_own(texts: str, asked: list[Query]) -> None:
+@given(texts=policy_texts, asked=st.lists(queries, min_size=10, max_size=20))
+@settings(max_examples=100, deadline=None)
+def test_our_decision_is_cedars_own(folder: Path, texts: str, asked: list[Query]) -> None:
     """For any policies and queries: what Cedar decides and by which policies, except that an error denies."""
-    with TemporaryDirectory() as folder:
-        policy = examples.load(Path(folder), texts)
+    policy = examples.load(folder, texts)
+    as_written = cedarpy.PolicySet.from_str(texts)
     for query in asked:
-        verdict, theirs = policy.decide(query), cedars_own_answer(texts, query)
+        verdict, theirs = policy.decide(query), cedars_own_answer(as_written, query)
         named = theirs.diagnostics.id_annotations_by_reason
         reasons = frozenset(named[reason] for reason in theirs.diagnostics.reasons)
         assert theirs.decision is not cedarpy.Decision.NoDecision, theirs.diagnostics.errors
         assert len(theirs.diagnostics.errors) == len(verdict.errors)
         assert reasons == (verdict.forbids or verdict.permits)
         assert (theirs.allowed and not verdict.errors) == isinstance(conclude(verdict), Allow)
-        assert verdict == policy.decide(query)
+        assert verdict.version == policy.version

@@ -14,7 +14,7 @@ import pytest
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from authz.core.errors import Unavailable
-from authz.demo.agents import Caller, Credentials, Remote
+from authz.demo.agents import Answered, Caller, Credentials, Headers, Outcome, Remote
 from authz.demo.ca import Certificate, DevelopmentCa
 from authz.demo.envoys import LOOPBACK, Address, Envoy, Sidecar, binary
 from authz.wire.pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse, DeniedHttpResponse
@@ -121,6 +121,15 @@ class Yard:
     def _write(self, name: str, text: str) -> Path:
         (self.folder / name).write_text(text)
         return self.folder / name
+
+
+def settled(caller: Caller, remote: Remote, method: str, path: str, headers: Headers = ()) -> Outcome:
+    """The outcome of a call, asked again where a stalled machine made Envoy give a check up (a 503 without a body)."""
+    for _ in range(4):
+        outcome = caller.call(remote, method, path, headers)
+        if not (isinstance(outcome, Answered) and outcome.status == 503 and not outcome.body):
+            break
+    return outcome
 
 
 def hardened(envoy: Envoy, host: str = HOST) -> Remote:

@@ -1,0 +1,138 @@
+"""Mesh: a whole small mesh as a context. Entered, it runs: authz, a tool behind each of three Envoys, certificates.
+
+Whatever happens inside, all that was started is ended, the last first, and the folder is removed unless kept.
+"""
+
+import atexit
+import shutil
+import tempfile
+from contextlib import ExitStack
+from enum import Enum
+from pathlib import Path
+from typing import Self
+
+from authz.demo import tools
+from authz.demo.agents import Caller, Headers, Outcome, Remote
+from authz.demo.ca import DevelopmentCa
+from authz.demo.credentials import FOREIGN_TRUST_DOMAIN, TOOLS, TRUST_DOMAIN, mint_all, spiffe_id, tool_host
+from authz.demo.envoys import Envoy, Sidecar
+from authz.demo.interrupts import Interrupts
+from authz.demo.server import AuthzServer
+from authz.demo.tools import Respond, Tool
+
+
+class Door(Enum):
+    """Which of an Envoy's listeners is knocked at."""
+
+    HARDENED = "hardened"
+    CARELESS = "careless"
+
+
+class Mesh:
+    """The running mesh. SIGINT and SIGTERM interrupt what goes on inside it, as KeyboardInterrupt."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._interrupts = Interrupts()
+        self._kept = False
+        self.folder = Path()
+        self.tools: dict[str, Tool] = {}
+        self.relayed: list[Outcome] = []  # the answers that the crm tool got when it called the mail tool
+
+    def __enter__(self) -> Self:
+        # A signal between two steps of leaving could skip the rest; the interpreter's end would still do it.
+        atexit.register(self._close)
+        try:
+            self._stack.enter_context(self._interrupts)
+            self._start()
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def keep(self) -> None:
+        """Leave the folder, with all logs, where it is."""
+        self._kept = True
+
+    def caller(self, who: str) -> Caller:
+        """Someone of the mesh, or an impostor, by name."""
+        return Caller(self.bundle_file, self._credentials[who])
+
+    def remote(self, tool: str, door: Door = Door.HARDENED) -> Remote:
+        """A tool as its callers reach it: through its Envoy."""
+        envoy = self.envoys[tool]
+        address = envoy.door if door is Door.HARDENED else envoy.careless_door
+        return Remote(tool_host(tool), address, spiffe_id(tool))
+
+    @property
+    def logs(self) -> list[Path]:
+        """Where to look when something is not as expected."""
+        return [self.authz.log_file, self.authz.audit_file, *(envoy.log_file for envoy in self.envoys.values())]
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes that run for the mesh."""
+        return [self.authz.pid, *(envoy.pid for envoy in self.envoys.values())]
+
+    def _start(self) -> None:
+        with self._interrupts.held():
+            self.folder = Path(tempfile.mkdtemp(prefix="authz-demo-"))
+            self._stack.callback(self._remove_folder)
+        self._write_certificates()
+        for name, respond in self._responders().items():
+            with self._interrupts.held():
+                self.tools[name] = self._stack.enter_context(Tool(name, respond))
+        with self._interrupts.held():
+            self.authz = AuthzServer(self.folder)
+            self._stack.callback(self.authz.stop)
+        self.authz.wait_until_serving()
+        self.envoys: dict[str, Envoy] = {}
+        for name in TOOLS:
+            with self._interrupts.held():
+                self.envoys[name] = Envoy(self._sidecar(name), self.folder)
+                self._stack.callback(self.envoys[name].stop)
+        for envoy in self.envoys.values():
+            envoy.wait_until_live()
+
+    def _write_certificates(self) -> None:
+        ca, foreign = DevelopmentCa(TRUST_DOMAIN), DevelopmentCa(FOREIGN_TRUST_DOMAIN)
+        self._credentials = mint_all(self.folder, ca, foreign)
+        self.bundle_file = self.folder / "bundle.pem"
+        self.bundle_file.write_text(ca.bundle_pem)
+        self._merged_file = self.folder / "merged-bundles.pem"
+        self._merged_file.write_text(ca.bundle_pem + foreign.bundle_pem)
+
+    def _responders(self) -> dict[str, Respond]:
+        return {"crm": tools.crm(self._send_mail), "mail": tools.mail, "hr": tools.hr}
+
+    def _send_mail(self, headers: Headers, body: bytes) -> Outcome:
+        """What the crm tool does when it mails: it calls the mail tool's Envoy, in its own name."""
+        outcome = self.caller("crm").call(self.remote("mail"), "POST", "/messages", headers, body)
+        self.relayed.append(outcome)
+        return outcome
+
+    def _sidecar(self, name: str) -> Sidecar:
+        credentials = self._credentials[name]
+        if credentials is None:
+            raise ValueError(f"{name} has no certificate")
+        return Sidecar(
+            name=name,
+            service=self.tools[name].address,
+            authz=self.authz.address,
+            certificate_file=credentials.certificate_file,
+            private_key_file=credentials.private_key_file,
+            bundle_file=self.bundle_file,
+            careless_ca_file=self._merged_file,
+        )
+
+    def _remove_folder(self) -> None:
+        if not self._kept:
+            shutil.rmtree(self.folder)
+
+    def _close(self) -> None:
+        self._interrupts.ignore()
+        self._stack.close()
+        atexit.unregister(self._close)

@@ -1,0 +1,152 @@
+"""Player: planned hops in, what came of each out, judged.
+
+A hop is as expected if its answer is, and if its tool got it exactly once, or never; for a call from tool to tool also
+if the audit record shows both hops in one trace, on one task, each by its own agent.
+"""
+
+import secrets
+import time
+from dataclasses import dataclass
+
+from authz.demo.agents import Answered, Headers, NoAnswer, Outcome, TlsFailure
+from authz.demo.credentials import spiffe_id
+from authz.demo.hops import (
+    MALFORMED_TASK,
+    NO_SUCH_TASK,
+    NO_TASK,
+    TASK_TWICE,
+    TASKS,
+    TLS,
+    Event,
+    PlannedHop,
+)
+from authz.demo.mesh import Door, Mesh
+
+_NO_SUCH_ID = "01900000-0000-7000-8000-000000000000"
+_MALFORMED_ID = "../../etc/passwd"
+_BRIEF_SECONDS = 1.0
+_OUTAGES = (502, 503)
+_MOST_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class PlayedHop:
+    """A planned hop with what came of it; `faults` says what was not as expected, and is empty where all was."""
+
+    planned: PlannedHop
+    outcome: Outcome
+    tries: int
+    faults: tuple[str, ...]
+
+    @property
+    def status(self) -> int | str:
+        """The HTTP status, TLS, or nothing."""
+        match self.outcome:
+            case Answered(status=status):
+                return status
+            case TlsFailure():
+                return TLS
+            case NoAnswer():
+                return "-"
+
+    @property
+    def reason(self) -> str:
+        """The reason id of a denial by authz, or why there was no answer."""
+        return self.outcome.reason if isinstance(self.outcome, Answered) else self.outcome.why
+
+
+class Player:
+    """Plays hops on a running mesh, with the tasks of the story."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        """Start the tasks; raises Unavailable."""
+        self._mesh = mesh
+        self._task_ids = dict(zip(TASKS, mesh.authz.start_tasks(TASKS.values()), strict=True))
+        self._started = time.monotonic()
+        self._trace_id, self._caller = "", ""
+        self._counted: dict[str, int] = {}
+        self._count()
+
+    def task_id(self, name: str) -> str:
+        """The id of a task of the story."""
+        return self._task_ids[name]
+
+    def bring_about(self, event: Event) -> None:
+        """Make happen what happens between two hops."""
+        match event:
+            case Event.BRIEF_EXPIRES:
+                time.sleep(max(0.0, self._started + _BRIEF_SECONDS - time.monotonic()))
+            case Event.ERRAND_ENDS:
+                self._mesh.authz.end_task(self.task_id("errand"))
+            case Event.AUTHZ_DIES:
+                self._mesh.authz.kill()
+
+    def play(self, hop: PlannedHop, door: Door) -> PlayedHop:
+        """Play one hop. On a stalled machine Envoy may give a check up: its 503 is asked again, as clients do."""
+        if hop.relayed:
+            return self._judge(hop, self._mesh.relayed[-1], 1)
+        tries = 1
+        while _is_outage(outcome := self._call(hop, door), hop) and tries < _MOST_TRIES:
+            self._count()
+            tries += 1
+        return self._judge(hop, outcome, tries)
+
+    def _call(self, hop: PlannedHop, door: Door) -> Outcome:
+        self._trace_id, self._caller = secrets.token_hex(16), hop.who
+        traceparent = ("traceparent", f"00-{self._trace_id}-{secrets.token_hex(8)}-01")
+        headers = [*self._task_headers(hop.task), traceparent, *hop.headers]
+        remote = self._mesh.remote(hop.tool, door)
+        return self._mesh.caller(hop.who).call(remote, hop.method, hop.path, headers, hop.body)
+
+    def _task_headers(self, task: str) -> Headers:
+        match task:
+            case name if name == NO_TASK:
+                ids = []
+            case name if name == TASK_TWICE:
+                ids = [self.task_id("lookup"), self.task_id("people")]
+            case name if name == NO_SUCH_TASK:
+                ids = [_NO_SUCH_ID]
+            case name if name == MALFORMED_TASK:
+                ids = [_MALFORMED_ID]
+            case name:
+                ids = [self.task_id(name)]
+        return [("x-task-id", id) for id in ids]
+
+    def _judge(self, hop: PlannedHop, outcome: Outcome, tries: int) -> PlayedHop:
+        played = PlayedHop(hop, outcome, tries, ())
+        faults: list[str] = []
+        reason = played.reason if isinstance(outcome, Answered) else hop.reason
+        if (played.status, reason) != (hop.status, hop.reason):
+            faults.append(f"expected {hop.status} {hop.reason}".rstrip())
+        faults += self._arrival_faults(hop)
+        if hop.relayed:
+            faults += self._trace_faults(hop)
+        return PlayedHop(hop, outcome, tries, tuple(faults))
+
+    def _arrival_faults(self, hop: PlannedHop) -> list[str]:
+        received = self._mesh.tools[hop.tool].received
+        arrived, expected = len(received) - self._counted[hop.tool], int(hop.reaches_tool)
+        self._counted[hop.tool] = len(received)
+        if arrived != expected:
+            return [f"{hop.tool} got it {arrived} times instead of {expected}"]
+        if hop.reaches_as and received[-1].target != hop.reaches_as:
+            return [f"{hop.tool} got it as {received[-1].target} instead of {hop.reaches_as}"]
+        return []
+
+    def _trace_faults(self, hop: PlannedHop) -> list[str]:
+        """The audit record must hold the hop before and this one, in this order, in the trace that was begun there."""
+        lines = [line for line in self._mesh.authz.audit_lines() if line["trace_id"] == self._trace_id]
+        # Envoy may repeat a check whose answer was lost, so lines may be; the hops are what counts.
+        found = list(dict.fromkeys((line["agent"], line["task"], line["decision"]) for line in lines))
+        task_id = self.task_id(hop.task)
+        ids = [spiffe_id(who) for who in (self._caller, hop.who)]
+        decisions = ["allow", "allow" if hop.reaches_tool else "deny"]
+        expected = [(id, task_id, decision) for id, decision in zip(ids, decisions, strict=True)]
+        return [] if found == expected else [f"the audit record of the trace is {found}, expected {expected}"]
+
+    def _count(self) -> None:
+        self._counted = {name: len(tool.received) for name, tool in self._mesh.tools.items()}
+
+
+def _is_outage(outcome: Outcome, hop: PlannedHop) -> bool:
+    return isinstance(outcome, Answered) and outcome.status in _OUTAGES and outcome.status != hop.status

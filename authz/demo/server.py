@@ -1,0 +1,154 @@
+"""The real authz: `authz serve` as a child with a configuration of its own, and `authz task` as a user types it."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import yaml
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from authz.core.errors import Unavailable
+from authz.demo.children import Child
+from authz.demo.credentials import spiffe_id
+from authz.demo.envoys import LOOPBACK, Address
+
+_FILES = Path(__file__).parent / "files"
+_PACKAGE_ROOT = Path(__file__).parents[2]
+_START_SECONDS = 30.0
+_COMMAND_SECONDS = 60.0
+_HEALTH_SECONDS = 1.0
+_COMMANDS_AT_ONCE = 2
+_RECONNECT_OPTIONS = [(f"grpc.{which}_reconnect_backoff_ms", 100) for which in ("initial", "min", "max")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskOrder:
+    """A task to start, in the words of `authz task start`."""
+
+    agents: tuple[str, ...]  # names of agents and tools of the mesh
+    purpose: str
+    grants: tuple[str, ...]
+    ceiling: str = "internal"
+    expires_in: str = "15m"
+
+    @property
+    def options(self) -> list[str]:
+        """The command's options."""
+        options = ["--owner", "alice@example.org", "--purpose", self.purpose]
+        options += [text for name in self.agents for text in ("--agent", spiffe_id(name))]
+        options += [text for grant in self.grants for text in ("--grant", grant)]
+        return [*options, "--ceiling", self.ceiling, "--expires-in", self.expires_in]
+
+
+class AuthzServer:
+    """A started server. Whoever makes one must `stop` it. The folder already holds the certificates it names."""
+
+    def __init__(self, folder: Path) -> None:
+        """Write the configuration, catalog and policies, and start serving. Raises Unavailable."""
+        self.config_file = folder / "authz.yaml"
+        self.audit_file = folder / "audit.jsonl"
+        self.address, self._health = _free_addresses(2)
+        shutil.copy(_FILES / "catalog.yaml", folder)
+        shutil.copytree(_FILES / "policies", folder / "policies")
+        settings = yaml.safe_load((_FILES / "authz.yaml").read_text(encoding="utf-8"))
+        settings["server"] |= {"listen": _text(self.address), "health_listen": _text(self._health)}
+        self.config_file.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+        command = [*_authz("serve"), "--config", str(self.config_file)]
+        self._child = Child("authz", command, folder / "authz.log", _environment())
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._child.pid
+
+    @property
+    def log_file(self) -> Path:
+        """What it says."""
+        return self._child.log_file
+
+    def wait_until_serving(self) -> None:
+        """Return once its health says so; raises Unavailable."""
+        with grpc.insecure_channel(_text(self._health), options=_RECONNECT_OPTIONS) as channel:
+            stub = health_pb2_grpc.HealthStub(channel)
+
+            def is_serving() -> bool:
+                try:
+                    answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=_HEALTH_SECONDS)
+                except grpc.RpcError:
+                    return False
+                return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+            self._child.wait_until(is_serving, _START_SECONDS)
+
+    def kill(self) -> None:
+        """End it without a word to it, as a machine that fails would."""
+        self._child.kill()
+
+    def stop(self) -> None:
+        """End it. Stopping twice is stopping once."""
+        self._child.stop()
+
+    def start_tasks(self, orders: Iterable[TaskOrder]) -> list[str]:
+        """Start tasks by the command line, and return their ids in order; raises Unavailable."""
+        with ThreadPoolExecutor(_COMMANDS_AT_ONCE) as pool:
+            outputs = pool.map(lambda order: self._run("task", "start", *order.options, "--json"), orders)
+            return [str(json.loads(output)["id"]) for output in outputs]
+
+    def end_task(self, task_id: str) -> None:
+        """End a task by the command line; raises Unavailable."""
+        self._run("task", "end", task_id)
+
+    def audit_lines(self) -> list[dict[str, Any]]:
+        """The audit record so far."""
+        return [json.loads(line) for line in self.audit_file.read_text(encoding="utf-8").splitlines()]
+
+    def _run(self, *words: str) -> str:
+        command = [*_authz(*words[:2]), "--config", str(self.config_file), *words[2:]]
+        try:
+            done = subprocess.run(
+                command,
+                check=True,
+                capture_output=True,
+                text=True,
+                timeout=_COMMAND_SECONDS,
+                process_group=0,
+                env=_environment(),
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise Unavailable(f"authz {' '.join(words)}: {error}") from error
+        except subprocess.CalledProcessError as error:
+            raise Unavailable(
+                f"authz {' '.join(words)} ended with status {error.returncode}:\n{error.stderr}"
+            ) from error
+        return done.stdout
+
+
+def _authz(*words: str) -> list[str]:
+    return [sys.executable, "-m", "authz", *words]
+
+
+def _environment() -> dict[str, str]:
+    """Ours, with this very package first, wherever we were started."""
+    paths = [str(_PACKAGE_ROOT), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+
+
+def _free_addresses(count: int) -> list[Address]:
+    """Addresses that are free now. The server tells nobody which port it was given, so it cannot be left to choose."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server((LOOPBACK, 0))) for _ in range(count)]
+        return [Address(*opened.getsockname()) for opened in sockets]
+
+
+def _text(address: Address) -> str:
+    return f"{address.host}:{address.port}"

@@ -1,0 +1,5 @@
+"""What the tests of the demo share."""
+
+from tests.support.envoy import yard
+
+__all__ = ["yard"]

@@ -1,0 +1,111 @@
+"""What Envoy does when authz does not answer as it should: no hop gets through, unless an operator said so."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2
+
+from authz.demo import tools
+from authz.demo.agents import Answered, NoAnswer, Outcome, TlsFailure
+from authz.demo.envoys import LOOPBACK, Address, Envoy
+from authz.demo.tools import Tool
+from authz.wire.pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse
+from tests.support.envoy import AUTHORIZATION, Yard, allow, deny, hardened, settled
+
+MODES = pytest.mark.parametrize("failure_mode_allow", [False, True], ids=["fail closed", "fail open"])
+HEALTH_INTERVAL_SECONDS = 2
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Tool]:
+    """A service."""
+    with Tool("hr", tools.hr) as tool:
+        yield tool
+
+
+def hang(_check: CheckRequest, context: grpc.ServicerContext) -> CheckResponse:
+    """Answer nothing until Envoy gives up."""
+    while context.is_active():
+        time.sleep(0.01)
+    return CheckResponse()
+
+
+def abort(_check: CheckRequest, context: grpc.ServicerContext) -> CheckResponse:
+    """Fail the call, as a denial by gRPC status would."""
+    context.abort(grpc.StatusCode.PERMISSION_DENIED, "no")
+    raise AssertionError("abort returns")
+
+
+def call(yard: Yard, envoy: Envoy) -> Outcome:
+    """What the agent is answered."""
+    return yard.agent.call(hardened(envoy), "GET", "/people/3")
+
+
+def status(outcome: Outcome) -> int:
+    """The HTTP status of an answer."""
+    assert isinstance(outcome, Answered), outcome
+    return outcome.status
+
+
+@MODES
+@pytest.mark.parametrize("script", [hang, abort], ids=["hangs", "aborts"])
+def test_no_proper_answer_is_a_no(yard: Yard, service: Tool, script: object, *, failure_mode_allow: bool) -> None:
+    """An authz that hangs or fails the call denies the hop with 503 within a second; fail open lets all through."""
+    authorizer = yard.authorizer(script)  # type: ignore[arg-type]
+    envoy = yard.envoy(service.address, authorizer.address, failure_mode_allow=failure_mode_allow)
+    before = len(service.received)
+    assert (200 if failure_mode_allow else 503) == status(call(yard, envoy))
+    assert int(failure_mode_allow) == len(service.received) - before
+    assert authorizer.checks
+
+
+@MODES
+def test_no_authz_is_a_no(yard: Yard, service: Tool, *, failure_mode_allow: bool) -> None:
+    """With nothing at authz's address every hop is denied with 503; fail open lets all through."""
+    authorizer = yard.authorizer()
+    authorizer.stop()
+    envoy = yard.envoy(service.address, authorizer.address, failure_mode_allow=failure_mode_allow)
+    assert (200 if failure_mode_allow else 503) == status(call(yard, envoy))
+
+
+@MODES
+def test_a_denial_is_a_denial_in_both_modes(yard: Yard, service: Tool, *, failure_mode_allow: bool) -> None:
+    """An answer that denies stands even where an operator fails open."""
+    envoy = yard.envoy(service.address, yard.authorizer(deny).address, failure_mode_allow=failure_mode_allow)
+    before = len(service.received)
+    assert status(settled(yard.agent, hardened(envoy), "GET", "/people/3")) == 403
+    assert before == len(service.received)
+
+
+def test_only_authz_may_decide(yard: Yard, service: Tool) -> None:
+    """Another workload of the trust domain that listens at authz's address is not asked, and nothing gets through."""
+    pretender = yard.authorizer(allow, spiffe_id="spiffe://example.org/agent/research")
+    envoy = yard.envoy(service.address, pretender.address)
+    assert status(call(yard, envoy)) == 503
+    assert pretender.checks == []
+
+
+def test_an_authz_that_drains_is_left(yard: Yard, service: Tool) -> None:
+    """An authz that says NOT_SERVING is asked nothing more after one health check, even if it is the only one."""
+    authorizer = yard.authorizer()
+    envoy = yard.envoy(service.address, authorizer.address)
+    assert status(settled(yard.agent, hardened(envoy), "GET", "/people/3")) == 200
+    authorizer.healthy.set(AUTHORIZATION, health_pb2.HealthCheckResponse.NOT_SERVING)
+    time.sleep(2 * HEALTH_INTERVAL_SECONDS)
+    asked = len(authorizer.checks)
+    assert status(call(yard, envoy)) == 503
+    assert asked == len(authorizer.checks)
+
+
+def test_a_caller_is_told_apart_from_silence(yard: Yard, service: Tool) -> None:
+    """An agent reports a closed port and a server that is not the one it meant as values, not as exceptions."""
+    envoy = yard.envoy(service.address, yard.authorizer().address)
+    meant = hardened(envoy)
+    closed = Address(LOOPBACK, 1)
+    assert isinstance(yard.agent.call(replace(meant, door=closed), "GET", "/"), NoAnswer)
+    other = yard.agent.call(replace(meant, spiffe_id="spiffe://example.org/tool/other"), "GET", "/people/3")
+    assert isinstance(other, TlsFailure)
+    assert "not spiffe://example.org/tool/other" in other.why

@@ -1,0 +1,199 @@
+"""What an audit line says, and that it stays one line whatever a client sends."""
+
+import datetime as dt
+import json
+import re
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from authz.core.decision import Allow, Deny, Verdict
+from authz.core.hop import ActionClass, Hop, Sensitivity
+from authz.core.identity import Identity, Proof
+from authz.core.reasons import Reason
+from authz.core.record import Record
+from authz.core.spiffe import SpiffeId
+from authz.observe.audit_line import FIELDS, MAX_LINE_BYTES, line
+from tests.support import records as example
+
+ROOT = Path(__file__).parents[2]
+SMILE = "\N{GRINNING FACE}"  # twelve characters on a line: the most that one can take
+
+
+def read(record: Record, duration_seconds: float = 0.000123) -> dict[str, Any]:
+    """The line, as its reader has it."""
+    fields: dict[str, Any] = json.loads(line(record, duration_seconds))
+    return fields
+
+
+def test_the_line_of_an_allowed_hop_tells_all_that_was_found_out() -> None:
+    """Every field of an allowed hop is what the check found, in the documented form."""
+    expected = {
+        "time": "2027-01-15T08:00:00.123456Z",
+        "decision_id": example.arrival().decision_id,
+        "decision": "allow",
+        "reason": None,
+        "detail": None,
+        "agent": "spiffe://example.org/agent/support",
+        "proof": "certificate",
+        "task": "01990000-0000-7000-8000-00000000002a",
+        "owner": "alice@example.org",
+        "purpose": "answer ticket 4711",
+        "action": "crm.contact.read",
+        "classes": ["read"],
+        "resource": "GET crm.example.org/contacts/{contact_id}",
+        "dataset": "crm.contacts",
+        "sensitivity": "internal",
+        "method": "GET",
+        "host": "crm.example.org",
+        "path": "/contacts/42",
+        "policies": ["support-works-on-contacts"],
+        "policy_version": "2f6a8c",
+        "cache_hit": True,
+        "trace_id": example.TRACE_ID,
+        "span_id": example.SPAN_ID,
+        "source_address": "10.0.0.7:40000",
+        "duration_us": 123,
+    }
+    assert expected == read(example.record())
+
+
+def test_what_was_not_reached_is_null() -> None:
+    """A check that ended at its first step has a line too, with every field, and null where nothing is known."""
+    nothing = dict.fromkeys(("request", "identity", "task", "hop", "verdict"))
+    arrival = example.arrival(traceparent="")
+    fields = read(example.denied(Reason.REQUEST_MALFORMED, "not a CheckRequest", arrival=arrival, **nothing), 2.5)
+    expected = {
+        "time": "2027-01-15T08:00:00.123456Z",
+        "decision_id": arrival.decision_id,
+        "decision": "deny",
+        "reason": "request_malformed",
+        "detail": "not a CheckRequest",
+        "policies": [],
+        "duration_us": 2_500_000,
+    }
+    assert dict.fromkeys(FIELDS) | expected == fields
+
+
+def test_classes_and_policies_are_sorted() -> None:
+    """Lists do not depend on the order of a set."""
+    operation = example.operation(classes=frozenset({ActionClass.READ, ActionClass.EGRESS, ActionClass.DELETE}))
+    fields = read(example.record(hop=Hop(operation, {}), decision=Allow(frozenset({"b", "c", "a"}))))
+    assert fields["classes"] == ["delete", "egress", "read"]
+    assert fields["policies"] == ["a", "b", "c"]
+
+
+def test_the_policies_that_forbade_are_named() -> None:
+    """A denial by policy names the policies, not only its reason."""
+    decision = Deny(Reason.POLICY_FORBIDS, "no-egress", frozenset({"no-egress"}))
+    assert read(example.record(decision=decision))["policies"] == ["no-egress"]
+
+
+def test_a_trace_that_the_client_made_up_is_not_envoys() -> None:
+    """The trace on the line is the one in the check's own metadata; a `traceparent` header of the request is none."""
+    request = example.request(headers={"traceparent": (example.TRACEPARENT,)})
+    fields = read(example.record(arrival=example.arrival(traceparent=""), request=request))
+    assert (fields["trace_id"], fields["span_id"]) == (None, None)
+
+
+@given(example.records(), st.floats(0, 3600))
+def test_any_record_makes_one_valid_line(record: Record, duration_seconds: float) -> None:
+    """Whatever was in the check: one line of at most 4,096 ASCII bytes, valid JSON, every field, in order."""
+    data = line(record, duration_seconds)
+    assert len(data) <= MAX_LINE_BYTES
+    assert data.isascii()
+    assert data.endswith(b"\n")
+    assert data[:-1].decode().isprintable()
+    pairs = json.loads(data, object_pairs_hook=list)
+    assert list(FIELDS) == [name for name, _ in pairs]
+
+
+@given(example.records())
+def test_any_line_can_be_carried_by_utf_8(record: Record) -> None:
+    """No field holds a lone surrogate, so strict readers and databases take every line (RFC 7493, section 2.1)."""
+    json.dumps(read(record), ensure_ascii=False).encode()
+
+
+@given(example.records())
+def test_no_line_holds_what_is_secret(record: Record) -> None:
+    """Queries, headers and certificates of the request are on no line."""
+    text = line(record, 0.1).decode()
+    assert example.QUERY_SECRET not in text
+    assert example.HEADER_SECRET not in text
+    assert "CERTIFICATE" not in text
+
+
+@given(example.records())
+def test_a_text_that_fits_is_written_as_it_is(record: Record) -> None:
+    """What a client wrote is found again letter for letter, unless it was cut or UTF-8 cannot carry it."""
+    fields = read(record)
+    path = record.request.path_without_query if record.request else ""
+    shown = fields["path"] or ""
+    kept = re.sub("[\ud800-\udfff]", "\ufffd", path)
+    if shown != kept:
+        assert shown.endswith("…")
+        assert kept.startswith(shown[:-1])
+        assert len(json.dumps(kept)) > 96
+
+
+@given(st.floats(0, 4e9))
+def test_the_time_is_exact_to_the_microsecond(unix_seconds: float) -> None:
+    """Reading the time back gives the clock's own, to within a microsecond."""
+    time = dt.datetime.fromisoformat(read(example.record(arrival=example.arrival(unix_seconds=unix_seconds)))["time"])
+    elapsed_us = (time - dt.datetime.fromtimestamp(0, dt.UTC)) // dt.timedelta(microseconds=1)
+    assert abs(elapsed_us - Fraction(unix_seconds) * 1_000_000) < 1
+
+
+def test_the_longest_line_there_can_be_fits_a_pipe() -> None:
+    """With every text as long as it may be and of the widest characters, a line has at most 4,096 bytes."""
+    wide = SMILE * 5000
+    longest = Record(
+        arrival=example.arrival(),
+        request=example.request(method=wide, host=wide, path=wide, source_address=wide),
+        identity=Identity(SpiffeId.parse("spiffe://example.org/" + "a" * 2000), Proof.CERTIFICATE, 0),
+        task=example.task(id="a" * 128, owner=wide, purpose=wide),
+        hop=Hop(
+            example.operation(
+                action=wide,
+                classes=frozenset(ActionClass),
+                resource=wide,
+                dataset=wide,
+                sensitivity=Sensitivity.CONFIDENTIAL,
+            ),
+            {},
+        ),
+        verdict=Verdict(frozenset(), frozenset(), (), wide, from_cache=False),
+        decision=Deny(
+            max(Reason, key=lambda reason: len(reason.id)), wide, frozenset(f"{wide}{number}" for number in range(50))
+        ),
+    )
+    data = line(longest, 86_400)
+    assert len(data) <= MAX_LINE_BYTES
+    assert json.loads(data)["policies"][-1] == "…"
+
+
+def test_long_texts_are_cut_where_it_shows() -> None:
+    """A path of more than 1,024 characters ends with an ellipsis, one of 1,024 is whole."""
+    assert read(example.record(request=example.request(path="/" + "a" * 1023)))["path"] == "/" + "a" * 1023
+    cut = read(example.record(request=example.request(path="/" + "a" * 1024)))["path"]
+    assert cut == "/" + "a" * 1017 + "…"
+
+
+def test_a_cut_never_goes_through_a_character() -> None:
+    """However the escapes fall, a cut text begins as the whole one does."""
+    for before in range(14):
+        for character in (SMILE, "\x00", "é", '"', "\\", "\n"):
+            method = "a" * before + character * 40
+            shown = read(example.record(request=example.request(method=method)))["method"]
+            assert shown.endswith("…")
+            assert method.startswith(shown[:-1])
+            assert len(json.dumps(shown)) <= 32 + 2
+
+
+def test_the_page_describes_the_fields() -> None:
+    """docs/audit.md names exactly the fields that a line has, in its order."""
+    page = (ROOT / "docs" / "audit.md").read_text()
+    assert list(FIELDS) == re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)

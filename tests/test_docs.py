@@ -1,0 +1,41 @@
+"""What the documents say is what the program does."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from authz.core.reasons import Reason
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("*/README.md")])
+
+
+def test_the_page_of_reasons_is_complete() -> None:
+    """docs/reasons.md lists every reason with its status and meaning, and no other."""
+    page = (ROOT / "docs" / "reasons.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \| (.+) \|$", page, re.MULTILINE)
+    assert rows == [(reason.id, str(reason.http_status), reason.meaning) for reason in Reason]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    """Every relative link in the documents names a file that exists."""
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_command_that_the_documents_show_exists() -> None:
+    """Each `authz ...` command line in the documents names a command that the program has."""
+    shown = set()
+    for page in PAGES:
+        for line in re.findall(r"^(?:\$ )?authz ((?:[a-z-]+ ?)+)", page.read_text(), re.MULTILINE):
+            shown.add(" ".join(line.split()[:2] if line.split()[0] in {"task", "config"} else line.split()[:1]))
+    assert shown
+    for command in sorted(shown):
+        arguments = [sys.executable, "-m", "authz", *command.split(), "--help"]
+        ended = subprocess.run(arguments, capture_output=True, text=True, check=False)
+        assert ended.returncode == 0, command

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from authz.core.spiffe import NotASpiffeId, check_trust_domain
-from authz.documents import AnyPath, Document, ExistingFile, ExistingFolder, load
+from authz.documents import Document, ExistingFile, ExistingFolder, FileToBe, load
 
 _MAX_UNIX_PATH_BYTES = 107
 _MAX_PORT = 65535
@@ -98,7 +98,7 @@ class TaskSettings(Document):
     """Where tasks are kept and how old our knowledge of them may be."""
 
     header: HeaderName = "x-task-id"
-    sqlite_file: AnyPath
+    sqlite_file: FileToBe
     max_staleness_seconds: Annotated[float, Field(ge=0, le=60)] = 1.0
     max_remembered: Annotated[int, Field(ge=1)] = 50_000
 
@@ -120,7 +120,7 @@ class PolicySettings(Document):
 class AuditSettings(Document):
     """Where the record of answers goes: a file, or `-` for standard output."""
 
-    file: Annotated[Literal["-"] | AnyPath, Field(union_mode="left_to_right")]
+    file: Annotated[Literal["-"] | FileToBe, Field(union_mode="left_to_right")]
 
 
 class Settings(Document):

@@ -32,8 +32,9 @@ def test_every_command_that_the_documents_show_exists() -> None:
     """Each `authz ...` command line in the documents names a command that the program has."""
     shown = set()
     for page in PAGES:
-        for line in re.findall(r"^(?:\$ )?authz ((?:[a-z-]+ ?)+)", page.read_text(), re.MULTILINE):
-            shown.add(" ".join(line.split()[:2] if line.split()[0] in {"task", "config"} else line.split()[:1]))
+        for block in re.findall(r"^```(?:sh|console)?\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
+            for line in re.findall(r"^(?:\$ )?authz ((?:[a-z-]+ ?)+)", block, re.MULTILINE):
+                shown.add(" ".join(line.split()[:2] if line.split()[0] in {"task", "config"} else line.split()[:1]))
     assert shown
     for command in sorted(shown):
         arguments = [sys.executable, "-m", "authz", *command.split(), "--help"]

@@ -4,6 +4,7 @@ import dataclasses
 import datetime as dt
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -85,7 +86,7 @@ def test_the_second_time_the_verdict_comes_from_the_cache(world: World, running:
     ],
 )
 def test_what_the_request_says_is_refused_for_its_reason(
-    world: World, running: Running, expected: Reason, changes: dict[str, object]
+    world: World, running: Running, expected: Reason, changes: dict[str, Any]
 ) -> None:
     """A hop that differs from an allowed one in one thing is denied, and the reason names that thing."""
     task = world.start_task()
@@ -110,7 +111,7 @@ def test_another_agents_task_is_no_use(world: World, running: Running) -> None:
     ],
 )
 def test_what_the_task_says_is_refused_for_its_reason(
-    world: World, running: Running, expected: Reason, changes: dict[str, object]
+    world: World, running: Running, expected: Reason, changes: dict[str, Any]
 ) -> None:
     """A task that differs from a sufficient one in one thing denies, and the reason names that thing."""
     task = world.start_task(**changes)
@@ -223,10 +224,16 @@ def test_no_determining_policy_is_a_denial(world: World, running: Running) -> No
     assert reason(silent.decide(world.check(task.id))) is Reason.POLICY_PERMITS_NOTHING
 
 
+@pytest.fixture(scope="module")
+def denied_check(world: World) -> bytes:
+    """A check that is denied for want of a task alone."""
+    return world.check(None)
+
+
 @given(st.data())
-def test_damage_never_turns_a_denial_into_an_allow(world: World, running: Running, data: st.DataObject) -> None:
+def test_damage_never_turns_a_denial_into_an_allow(denied_check: bytes, running: Running, data: st.DataObject) -> None:
     """Bytes cut out of a denied check, doubled in it or overwritten leave it denied."""
-    message = world.check(None)
+    message = denied_check
     start = data.draw(st.integers(0, len(message)))
     end = data.draw(st.integers(start, min(len(message), start + 64)))
     middle = data.draw(st.one_of(st.just(b""), st.just(message[start:end] * 2), st.binary(max_size=8)))

@@ -51,12 +51,13 @@ def _classes(value: object) -> object:
 
 
 def _host(text: str) -> str:
+    sentence = "a host is one DNS name in lower case, without port and wildcard"
     try:
-        strict = read_host(text)
-    except Refused:
-        strict = ""
-    if text != strict:
-        raise PydanticCustomError("host", "a host is one DNS name in lower case, without port and wildcard")
+        host = read_host(text)
+    except Refused as error:
+        raise PydanticCustomError("host", sentence) from error
+    if host != text:
+        raise PydanticCustomError("host", sentence)
     return text
 
 

@@ -16,7 +16,7 @@ def command() -> None:
 @config_option
 def check(config_file: Path) -> None:
     """Read the configuration and all that it names, as the server would at start, without starting."""
-    from authz.wiring import read  # noqa: PLC0415  engines are slow to import, and help does not need them
+    from authz.wiring.knowledge import read  # noqa: PLC0415  engines are slow to import, and help does not need them
 
     knowledge = read(config_file)
     domains = ", ".join(sorted(knowledge.settings.identity.trust_domains))

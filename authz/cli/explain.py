@@ -22,7 +22,7 @@ def command(config_file: Path, as_json: bool, unix_seconds: float | None, record
 
     REQUEST is a CheckRequest in protobuf's JSON form (alone, or as "check_request"), or its bytes in a .bin file.
     """
-    from authz.wiring import decide_recorded  # noqa: PLC0415  engines are slow to import, and help does not need them
+    from authz.wiring.recorded import decide_recorded  # noqa: PLC0415  engines are slow to import, and help does not need them
 
     steps = tell(decide_recorded(config_file, recorded_file, unix_seconds))
     if as_json:

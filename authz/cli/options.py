@@ -27,7 +27,7 @@ config_option: Callable[[_F], _F] = click.option(
 json_option: Callable[[_F], _F] = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)")
-_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class Duration(click.ParamType[float]):
@@ -42,7 +42,7 @@ class Duration(click.ParamType[float]):
         match = _DURATION.fullmatch(value)
         if not match:
             self.fail(f"{value!r} is not a duration: write 90s, 15m, 8h or 2d", param, ctx)
-        return float(match[1]) * _UNIT_SECONDS[match[2]]
+        return float(match[1]) * UNIT_SECONDS[match[2]]
 
 
 class Moment(click.ParamType[float]):

@@ -16,7 +16,7 @@ def command(config_file: Path) -> None:
 
     Traces and metrics go where the standard OTEL_* variables say.
     """
-    from authz.wiring import serve  # noqa: PLC0415  grpc is slow to import, and help does not need it
+    from authz.wiring.server import serve  # noqa: PLC0415  grpc is slow to import, and help does not need it
 
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     serve(config_file)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ import click
 
 from authz.cli import EXIT_FAILED
 from authz.cli.options import (
+    UNIT_SECONDS,
     Duration,
     GrantType,
     SpiffeIdType,
@@ -19,10 +21,12 @@ from authz.cli.options import (
 )
 from authz.core.hop import Sensitivity
 from authz.core.ids import uuid7
-from authz.core.spiffe import SpiffeId
+from authz.core.spiffe import SCHEME, SpiffeId
 from authz.core.task import Grant, Task, TaskState
 
 _ID_RANDOMNESS_BYTES = 10
+_WIDTH_OF_FILES = 200
+"""Columns, where the table goes to a file or a pipe that has no width of its own."""
 
 
 @click.group("task")
@@ -75,7 +79,7 @@ def start(
         expires_unix_seconds=now + lifetime_seconds,
         state=TaskState.ACTIVE,
     )
-    from authz.wiring import open_task_store  # noqa: PLC0415  not needed for help
+    from authz.wiring.store import open_task_store  # noqa: PLC0415  not needed for help
 
     with open_task_store(config_file) as store:
         store.put(task)
@@ -88,7 +92,7 @@ def start(
 @click.argument("task_id")
 def get(config_file: Path, as_json: bool, task_id: str) -> None:
     """Show one task."""
-    from authz.wiring import open_task_store  # noqa: PLC0415  not needed for help
+    from authz.wiring.store import open_task_store  # noqa: PLC0415  not needed for help
 
     with open_task_store(config_file) as store:
         try:
@@ -104,7 +108,7 @@ def get(config_file: Path, as_json: bool, task_id: str) -> None:
 @click.option("--all", "include_past", is_flag=True, help="Ended and expired ones too.")
 def list_(config_file: Path, as_json: bool, include_past: bool) -> None:
     """List the live tasks, oldest first."""
-    from authz.wiring import open_task_store  # noqa: PLC0415  not needed for help
+    from authz.wiring.store import open_task_store  # noqa: PLC0415  not needed for help
 
     now = time.time()
     with open_task_store(config_file) as store:
@@ -117,7 +121,7 @@ def list_(config_file: Path, as_json: bool, include_past: bool) -> None:
 @click.argument("task_ids", nargs=-1, required=True, metavar="TASK_ID...")
 def end(config_file: Path, task_ids: tuple[str, ...]) -> None:
     """End tasks for good. When this returns, their next hops are denied."""
-    from authz.wiring import open_task_store  # noqa: PLC0415  not needed for help
+    from authz.wiring.store import open_task_store  # noqa: PLC0415  not needed for help
 
     with open_task_store(config_file) as store:
         for task_id in task_ids:
@@ -162,20 +166,30 @@ def _print(tasks: Sequence[Task], now: float, *, as_json: bool, one: bool) -> No
             lines = value if isinstance(value, list) else [value]
             for number, line in enumerate(lines):
                 click.echo(f"{'' if number else name:<9}{line}")
-    elif documents:
-        _print_table(documents)
+    elif tasks:
+        _print_table(tasks, now)
     else:
         click.echo("no live tasks; `--all` shows past ones")
 
 
-def _print_table(documents: Sequence[dict[str, object]]) -> None:
+def _print_table(tasks: Sequence[Task], now: float) -> None:
     from rich.console import Console  # noqa: PLC0415  not needed for help
     from rich.table import Table  # noqa: PLC0415  as above
 
     table = Table(box=None, pad_edge=False)
-    for name in ("id", "state", "owner", "purpose", "agents", "grants", "ceiling", "expires"):
-        table.add_column(name, no_wrap=name == "id", overflow="fold")
-    for document in documents:
-        cells = (document[column.header] for column in table.columns if isinstance(column.header, str))
-        table.add_row(*("\n".join(map(str, cell)) if isinstance(cell, list) else str(cell) for cell in cells))
-    Console().print(table)
+    for name in ("id", "state", "left"):
+        table.add_column(name, no_wrap=True)
+    for name in ("owner", "agents", "grants", "purpose"):
+        table.add_column(name, overflow="fold")
+    for task in tasks:
+        agents = "\n".join(sorted(agent.uri.removeprefix(SCHEME) for agent in task.agents))
+        grants = "\n".join([*map(str, task.grants), f"up to {task.ceiling}"])
+        table.add_row(task.id, _state(task, now), _left(task, now), task.owner, agents, grants, task.purpose)
+    Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES).print(table)
+
+
+def _left(task: Task, now: float) -> str:
+    """The time that is left, in its largest unit."""
+    seconds = max(0.0, task.expires_unix_seconds - now)
+    unit = next((unit for unit in reversed(UNIT_SECONDS) if seconds >= UNIT_SECONDS[unit]), "s")
+    return f"{seconds / UNIT_SECONDS[unit]:.0f}{unit}"

@@ -1,4 +1,7 @@
-"""Child: a process of ours, in a group of its own, with its output in a file, ended by its id."""
+"""Processes of ours, each in a group of its own and ended by its id.
+
+A Child runs until it is stopped and writes into a file; a Command ends by itself and is asked for its output.
+"""
 
 import os
 import signal
@@ -11,6 +14,7 @@ from authz.core.errors import Unavailable
 
 _POLL_SECONDS = 0.01
 _SHOWN_LOG_LINES = 12
+_COMMAND_SECONDS = 120.0
 
 
 class Child:
@@ -81,3 +85,40 @@ class Child:
             return False
         os.killpg(self._process.pid, number)
         return True
+
+
+class Command:
+    """A command that has been started. Whoever makes one must `stop` it, unless it has been asked for its output."""
+
+    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        """Start `command` in the given environment; raises Unavailable."""
+        self.name = name
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                process_group=0,
+                env=environment,
+                text=True,
+            )
+        except OSError as error:
+            raise Unavailable(f"{name} cannot be started: {error}") from error
+
+    def output(self) -> str:
+        """What it printed, once it has ended; raises Unavailable where it failed."""
+        try:
+            output, errors = self._process.communicate(timeout=_COMMAND_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            self.stop()
+            raise Unavailable(f"{self.name} takes longer than {_COMMAND_SECONDS:g} s") from error
+        if self._process.returncode:
+            raise Unavailable(f"{self.name} ended with status {self._process.returncode}:\n{errors}")
+        return output
+
+    def stop(self) -> None:
+        """End it at once if it has not ended. Stopping twice is stopping once."""
+        with self._process as process:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)

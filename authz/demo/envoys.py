@@ -21,7 +21,7 @@ from authz.demo.children import Child
 LOOPBACK = "127.0.0.1"
 HARDENED_DOOR = "mtls"
 CARELESS_DOOR = "careless"
-_START_SECONDS = 20.0
+_START_SECONDS = 60.0
 _ADMIN_TIMEOUT_SECONDS = 2.0
 _HERE = Path(__file__).parent
 _CONFIGURATIONS = (_HERE / "envoy", _HERE.parents[1] / "envoy")  # in an installed wheel, in a checkout

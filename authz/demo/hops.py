@@ -26,15 +26,13 @@ _NO_RIGHT = Reason.POLICY_PERMITS_NOTHING
 _FORGED_XFCC = (("x-forwarded-client-cert", f"URI={spiffe_id('research')}"),)
 
 TASKS = {
-    "lookup": TaskOrder(agents=("research",), purpose="answer a customer", grants=("read:crm",)),
-    "people": TaskOrder(agents=("research",), purpose="find a colleague", grants=("read:hr",)),
+    "lookup": TaskOrder(agents=("research",), purpose="answer a customer", grants=("read:crm,hr",)),
     "errand": TaskOrder(agents=("research",), purpose="answer a customer", grants=("read:crm",)),
     "brief": TaskOrder(agents=("research",), purpose="a quick look", grants=("read:crm",), expires_in="1s"),
-    "tidy-up": TaskOrder(agents=("research",), purpose="tidy up", grants=("read,delete:crm.contacts",)),
-    "erasure": TaskOrder(agents=("research",), purpose="erasure request", grants=("delete:crm.contacts",)),
-    "export": TaskOrder(
-        agents=("research",), purpose="hand over contacts", grants=("read,egress:crm",), ceiling="confidential"
+    "archive": TaskOrder(
+        agents=("research",), purpose="archive contacts", grants=("read,egress,delete:crm",), ceiling="confidential"
     ),
+    "erasure": TaskOrder(agents=("research",), purpose="erasure request", grants=("delete:crm.contacts",)),
     "training": TaskOrder(agents=("intern",), purpose="learn the ropes", grants=("read:crm",)),
     "payroll": TaskOrder(
         agents=("payroll",), purpose="monthly payroll", grants=("read:hr.payroll",), ceiling="restricted"
@@ -125,8 +123,8 @@ _POLICY = Scene(
     "Policies narrow what tasks grant",
     (
         PlannedHop("intern", "training", Reason.POLICY_PERMITS_NOTHING),
-        PlannedHop("research", "export", Reason.POLICY_FORBIDS, method="POST", path="/exports"),
-        PlannedHop("research", "tidy-up", Reason.POLICY_FORBIDS, method="DELETE"),
+        PlannedHop("research", "archive", Reason.POLICY_FORBIDS, method="POST", path="/exports"),
+        PlannedHop("research", "archive", Reason.POLICY_FORBIDS, method="DELETE"),
         PlannedHop("research", "erasure", 204, method="DELETE", path="/contacts/9"),
     ),
 )
@@ -143,14 +141,14 @@ _CHAIN = Scene(
 _PATHS = Scene(
     "The path that is decided on is the path that the tool gets",
     (
-        PlannedHop("research", "people", 200, tool="hr", path="/people/3"),
-        PlannedHop("research", "people", 200, tool="hr", path="//people///3", reaches_as="/people/3"),
-        PlannedHop("research", "people", _ABOVE, tool="hr", path="/people/../payroll/7"),
-        PlannedHop("research", "people", _ABOVE, tool="hr", path="/people/%2e%2e/payroll/7"),
-        PlannedHop("research", "people", _ABOVE, tool="hr", path="/people/..;/payroll/7"),
-        PlannedHop("research", "people", _ABOVE, tool="hr", path="//payroll/7"),
-        PlannedHop("research", "people", 400, tool="hr", path="/people/..%2fpayroll/7"),
-        PlannedHop("research", "people", Reason.PATH_AMBIGUOUS, tool="hr", path="/payroll/7;x"),
+        PlannedHop("research", "lookup", 200, tool="hr", path="/people/3"),
+        PlannedHop("research", "lookup", 200, tool="hr", path="//people///3", reaches_as="/people/3"),
+        PlannedHop("research", "lookup", _ABOVE, tool="hr", path="/people/../payroll/7"),
+        PlannedHop("research", "lookup", _ABOVE, tool="hr", path="/people/%2e%2e/payroll/7"),
+        PlannedHop("research", "lookup", _ABOVE, tool="hr", path="/people/..;/payroll/7"),
+        PlannedHop("research", "lookup", _ABOVE, tool="hr", path="//payroll/7"),
+        PlannedHop("research", "lookup", 400, tool="hr", path="/people/..%2fpayroll/7"),
+        PlannedHop("research", "lookup", Reason.PATH_AMBIGUOUS, tool="hr", path="/payroll/7;x"),
     ),
 )
 _HARDENED = Scene(

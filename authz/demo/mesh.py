@@ -6,19 +6,25 @@ Whatever happens inside, all that was started is ended, the last first, and the 
 import atexit
 import shutil
 import tempfile
+from collections import deque
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Self
 
 from authz.demo import tools
 from authz.demo.agents import Caller, Headers, Outcome, Remote
 from authz.demo.ca import DevelopmentCa
+from authz.demo.children import Command
 from authz.demo.credentials import FOREIGN_TRUST_DOMAIN, TOOLS, TRUST_DOMAIN, mint_all, spiffe_id, tool_host
 from authz.demo.envoys import Envoy, Sidecar
 from authz.demo.interrupts import Interrupts
-from authz.demo.server import AuthzServer
+from authz.demo.server import AuthzServer, TaskOrder, started_id
 from authz.demo.tools import Respond, Tool
+
+_COMMANDS_AT_ONCE = 2
 
 
 class Door(Enum):
@@ -31,12 +37,16 @@ class Door(Enum):
 class Mesh:
     """The running mesh. SIGINT and SIGTERM interrupt what goes on inside it, as KeyboardInterrupt."""
 
-    def __init__(self) -> None:
+    def __init__(self, orders: Mapping[str, TaskOrder]) -> None:
+        """The tasks of `orders` are started with it, and are then in `task_ids` by the same names."""
+        self._orders = orders
         self._stack = ExitStack()
         self._interrupts = Interrupts()
         self._kept = False
         self.folder = Path()
         self.tools: dict[str, Tool] = {}
+        self.envoys: dict[str, Envoy] = {}
+        self.task_ids: dict[str, str] = {}
         self.relayed: list[Outcome] = []  # the answers that the crm tool got when it called the mail tool
 
     def __enter__(self) -> Self:
@@ -56,6 +66,10 @@ class Mesh:
     def keep(self) -> None:
         """Leave the folder, with all logs, where it is."""
         self._kept = True
+
+    def end_task(self, name: str) -> None:
+        """End one of the tasks by the command line; raises Unavailable."""
+        self._begin(partial(self.authz.end_task, self.task_ids[name])).output()
 
     def caller(self, who: str) -> Caller:
         """Someone of the mesh, or an impostor, by name."""
@@ -88,8 +102,31 @@ class Mesh:
         with self._interrupts.held():
             self.authz = AuthzServer(self.folder)
             self._stack.callback(self.authz.stop)
+        self._start_tasks()
         self.authz.wait_until_serving()
-        self.envoys: dict[str, Envoy] = {}
+        self._start_envoys()
+
+    def _start_tasks(self) -> None:
+        """While the server starts, a few commands at once: both spend their time importing."""
+        running: deque[tuple[str, Command]] = deque()
+        for name, order in self._orders.items():
+            if len(running) == _COMMANDS_AT_ONCE:
+                self._note_started(*running.popleft())
+            running.append((name, self._begin(partial(self.authz.start_task, order))))
+        for started in running:
+            self._note_started(*started)
+
+    def _note_started(self, name: str, command: Command) -> None:
+        self.task_ids[name] = started_id(command.output())
+
+    def _begin(self, begin: Callable[[], Command]) -> Command:
+        with self._interrupts.held():
+            command = begin()
+            self._stack.callback(command.stop)
+            return command
+
+    def _start_envoys(self) -> None:
+        """All at once; and after authz, whose first health check they wait for."""
         for name in TOOLS:
             with self._interrupts.held():
                 self.envoys[name] = Envoy(self._sidecar(name), self.folder)

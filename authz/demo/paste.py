@@ -5,12 +5,11 @@ import sys
 
 from authz.demo.hops import TASKS
 from authz.demo.mesh import Mesh
-from authz.demo.player import Player
 
 
-def things_to_try(mesh: Mesh, player: Player) -> str:
+def things_to_try(mesh: Mesh) -> str:
     """The text, with this mesh's ports, files and tasks in it."""
-    lookup = player.task_id("lookup")
+    lookup = mesh.task_ids["lookup"]
     config = ["--config", str(mesh.authz.config_file)]
     authz = [sys.executable, "-m", "authz"]
     steps = [

@@ -15,7 +15,6 @@ from authz.demo.hops import (
     NO_SUCH_TASK,
     NO_TASK,
     TASK_TWICE,
-    TASKS,
     TLS,
     Event,
     PlannedHop,
@@ -51,25 +50,22 @@ class PlayedHop:
 
     @property
     def reason(self) -> str:
-        """The reason id of a denial by authz, or why there was no answer."""
-        return self.outcome.reason if isinstance(self.outcome, Answered) else self.outcome.why
+        """The reason id of a denial by authz, or why there was no answer: of an alert, what it says."""
+        if isinstance(self.outcome, Answered):
+            return self.outcome.reason
+        return self.outcome.why.rpartition(" alert ")[2]
 
 
 class Player:
     """Plays hops on a running mesh, with the tasks of the story."""
 
     def __init__(self, mesh: Mesh) -> None:
-        """Start the tasks; raises Unavailable."""
+        """The mesh has the story's tasks, started by now."""
         self._mesh = mesh
-        self._task_ids = dict(zip(TASKS, mesh.authz.start_tasks(TASKS.values()), strict=True))
         self._started = time.monotonic()
         self._trace_id, self._caller = "", ""
         self._counted: dict[str, int] = {}
         self._count()
-
-    def task_id(self, name: str) -> str:
-        """The id of a task of the story."""
-        return self._task_ids[name]
 
     def bring_about(self, event: Event) -> None:
         """Make happen what happens between two hops."""
@@ -77,7 +73,7 @@ class Player:
             case Event.BRIEF_EXPIRES:
                 time.sleep(max(0.0, self._started + _BRIEF_SECONDS - time.monotonic()))
             case Event.ERRAND_ENDS:
-                self._mesh.authz.end_task(self.task_id("errand"))
+                self._mesh.end_task("errand")
             case Event.AUTHZ_DIES:
                 self._mesh.authz.kill()
 
@@ -103,13 +99,13 @@ class Player:
             case name if name == NO_TASK:
                 ids = []
             case name if name == TASK_TWICE:
-                ids = [self.task_id("lookup"), self.task_id("people")]
+                ids = [self._mesh.task_ids["lookup"], self._mesh.task_ids["errand"]]
             case name if name == NO_SUCH_TASK:
                 ids = [_NO_SUCH_ID]
             case name if name == MALFORMED_TASK:
                 ids = [_MALFORMED_ID]
             case name:
-                ids = [self.task_id(name)]
+                ids = [self._mesh.task_ids[name]]
         return [("x-task-id", id) for id in ids]
 
     def _judge(self, hop: PlannedHop, outcome: Outcome, tries: int) -> PlayedHop:
@@ -138,7 +134,7 @@ class Player:
         lines = [line for line in self._mesh.authz.audit_lines() if line["trace_id"] == self._trace_id]
         # Envoy may repeat a check whose answer was lost, so lines may be; the hops are what counts.
         found = list(dict.fromkeys((line["agent"], line["task"], line["decision"]) for line in lines))
-        task_id = self.task_id(hop.task)
+        task_id = self._mesh.task_ids[hop.task]
         ids = [spiffe_id(who) for who in (self._caller, hop.who)]
         decisions = ["allow", "allow" if hop.reaches_tool else "deny"]
         expected = [(id, task_id, decision) for id, decision in zip(ids, decisions, strict=True)]

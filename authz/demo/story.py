@@ -31,12 +31,12 @@ def play(console: Console, *, keep_running: bool) -> int:
     started = time.perf_counter()
     _say(console, f"starting authz, {len(TOOLS)} tools, an Envoy before each, and {len(TASKS)} tasks")
     try:
-        with Mesh() as mesh:
+        with Mesh(TASKS) as mesh:
             player = Player(mesh)
             _say(console, f"all up after {time.perf_counter() - started:.1f} s, in {mesh.folder}\n")
             is_as_expected = _tell(console, mesh, player, STORY if keep_running else (*STORY, LAST_SCENE))
             if keep_running:
-                _say(console, things_to_try(mesh, player))
+                _say(console, things_to_try(mesh))
                 with contextlib.suppress(KeyboardInterrupt):
                     signal.pause()
     except KeyboardInterrupt:
@@ -80,7 +80,7 @@ def _show(console: Console, number: int, played: PlayedHop) -> None:
     if played.tries > 1:
         notes.append(f"asked {played.tries} times: Envoy gave the check up before it was answered")
     for note in notes:
-        _say(console, f"   {note}", "red")
+        _say(console, f"   {note}", "red" if played.faults else "dim")
 
 
 def _what(hop: PlannedHop) -> str:

@@ -70,7 +70,8 @@ class Telemetry:
             self._quiet.mute()
             for exporter in self._exporters:
                 exporter.shutdown()
-            _joined(threads, deadline)
+            if not _joined(threads, deadline):
+                return  # still mute: what goes on in the SDK's threads ends with the process
         self._quiet.restore()
 
     def _trace(self, exporters: tuple[Exporter, ...], resource: Resource) -> TracerProvider:

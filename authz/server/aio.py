@@ -14,20 +14,12 @@ from grpc_health.v1 import health_pb2_grpc
 from authz.core.errors import Unavailable
 from authz.server.checks import Metadata
 from authz.server.health import AUTHORIZATION, Health
+from authz.server.tls import TlsMaterial
 
 Handler = Callable[[bytes, Metadata, float | None], Awaitable[bytes]]
 
 CHECK_METHOD = "Check"
 _MAX_METADATA_BYTES = 64 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class TlsMaterial:
-    """PEM texts: our chain and key, and the authorities that callers' certificates must come from."""
-
-    certificate_chain: bytes
-    private_key: bytes
-    client_authorities: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import grpc.aio
 
-from authz.server.aio import TlsMaterial, listen
+from authz.server.aio import listen
 from authz.server.health import Health
+from authz.server.tls import TlsMaterial
 
 _log = logging.getLogger("authz.server")
 

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Self, TypeVar
 
 from cryptography import x509
@@ -90,18 +91,16 @@ def parse_certificate(pem: bytes) -> UnverifiedCertificate:
         raise NotACertificate(f"the text holds {count} PEM certificates, not one")
     try:
         with settled_warnings():
-            found = x509.load_pem_x509_certificates(pem)
+            parsed = x509.load_pem_x509_certificate(pem)
     except _UNREADABLE as error:
         raise NotACertificate(f"the certificate cannot be read: {error}") from error
-    if len(found) != 1:
-        raise NotACertificate("the PEM text is not complete")
-    return UnverifiedCertificate.read(found[0])
+    return UnverifiedCertificate.read(parsed)
 
 
 def split_pem(pem: bytes) -> Iterator[tuple[int, bytes]]:
     """The texts that each begin with one certificate, with the number of the line they begin on."""
     starts = [match.start() for match in _BEGIN.finditer(pem)]
-    for start, end in zip(starts, [*starts[1:], len(pem)], strict=True):
+    for start, end in pairwise([*starts, len(pem)]):
         yield pem.count(b"\n", 0, start) + 1, pem[start:end]
 
 

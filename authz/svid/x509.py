@@ -46,8 +46,8 @@ class Proven:
 class X509Verifier:
     """Proves callers by their X509-SVIDs against the snapshot that counts now.
 
-    What was proven is remembered for `cache_entries` certificates, each under its text and the bundles' version, so a
-    change of the bundles forgets it; refusals are not kept. Checks run in one thread, so there is no lock.
+    What was proven is remembered for `cache_entries` (at least 1) certificates, each under its text and the bundles'
+    version, so a change of the bundles forgets it; refusals are not kept. There is no lock: checks run in one thread.
     """
 
     def __init__(self, source: BundleSource, *, cache_entries: int) -> None:
@@ -68,8 +68,8 @@ class X509Verifier:
 
 def prove(unverified_certificate: str, bundles: Bundles, unix_seconds: float) -> Proven:
     """The identity of a leaf certificate, given as Envoy passes it: PEM, URL-encoded; raises Refused."""
-    leaf = _read(unverified_certificate)
-    unverified_id = _name(leaf)
+    leaf = _read_certificate(unverified_certificate)
+    unverified_id = _read_spiffe_id(leaf)
     _must_be_leaf(leaf)
     _must_have_path(unverified_id)
     _must_have_key_usage(leaf)
@@ -133,7 +133,7 @@ def _must_show_certificate(request: Request) -> None:
     raise Refused(Reason.IDENTITY_MISSING)
 
 
-def _read(unverified_certificate: str) -> UnverifiedCertificate:
+def _read_certificate(unverified_certificate: str) -> UnverifiedCertificate:
     if len(unverified_certificate) > MAX_CERTIFICATE_CHARACTERS:
         raise Refused(Reason.CERTIFICATE_MALFORMED, f"longer than {MAX_CERTIFICATE_CHARACTERS} characters")
     try:
@@ -143,7 +143,7 @@ def _read(unverified_certificate: str) -> UnverifiedCertificate:
         raise Refused(Reason.CERTIFICATE_MALFORMED, f"{error!s:.500}") from error
 
 
-def _name(leaf: UnverifiedCertificate) -> SpiffeId:
+def _read_spiffe_id(leaf: UnverifiedCertificate) -> SpiffeId:
     """X509-SVID section 2: one URI SAN, and it is the SPIFFE ID. Other kinds of names may stand beside it."""
     if len(leaf.uris) != 1:
         raise Refused(Reason.SVID_URI_SAN_COUNT, f"{len(leaf.uris)} URI SANs: {leaf.uris[:3]!r:.500}")
@@ -180,7 +180,7 @@ def _must_have_key_usage(leaf: UnverifiedCertificate) -> None:
 
 def _must_have_both_extended_uses(leaf: UnverifiedCertificate) -> None:
     """X509-SVID section 4.4: it may be absent."""
-    if leaf.extended_key_usage is not None and not _BOTH_USES <= set(leaf.extended_key_usage.value):
+    if leaf.extended_key_usage is not None and not _BOTH_USES.issubset(leaf.extended_key_usage.value):
         found = ", ".join(each.dotted_string for each in leaf.extended_key_usage.value)
         raise Refused(Reason.SVID_EXTENDED_KEY_USAGE, f"only {found:.200}")
 

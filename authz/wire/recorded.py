@@ -33,6 +33,8 @@ def read_recorded(file: Path) -> RecordedCheck:
         raise Unusable(
             Problem(Place(file), f"cannot be read: {error}", "Give a CheckRequest as JSON or bytes.")
         ) from error
+    if not isinstance(document, dict):
+        raise Unusable(Problem(Place(file), "not a JSON object", "Give a CheckRequest as JSON or bytes."))
     return _from_json(file, document)
 
 

@@ -1,10 +1,11 @@
 """One reading of a path, or none."""
 
+import time
 from functools import partial
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from authz.catalog.paths import MAX_TEMPLATE_CHARACTERS, NotATemplate, Template, read_path, text_of
@@ -212,6 +213,7 @@ def _triplets(encoded: str) -> list[str]:
     return parts
 
 
+@settings(deadline=None)
 @given(st.text(max_size=80))
 def test_every_text_is_read_or_refused(path: str) -> None:
     """No text whatever raises anything but Refused, and what is read is the path, divided at its slashes."""
@@ -223,6 +225,7 @@ def test_every_text_is_read_or_refused(path: str) -> None:
         assert found is (Reason.PATH_AMBIGUOUS if path else Reason.PATH_MISSING)
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="/.%;2eEfFcC0\\!aA?#é", max_size=40))
 def test_a_readable_path_has_nothing_that_upstreams_fight_over(path: str) -> None:
     """What is accepted, whatever it is made of, has no dot segment, divider or control, decoded once or twice."""
@@ -236,10 +239,13 @@ def test_a_readable_path_has_nothing_that_upstreams_fight_over(path: str) -> Non
 
 
 def test_a_long_hostile_path_costs_its_length_and_no_more() -> None:
-    """A mebibyte of nested almost-matches is refused within a second: no pattern runs away."""
+    """A mebibyte of almost-matches is refused in less than a second of processor time: no pattern runs away."""
     for unit in ("/a", "/.", "/..a", "a.", "%41", "%C3%A9", "/%2e"):
+        path = "/x" + unit * (2**20 // len(unit)) + ";"
+        started = time.process_time()
         with pytest.raises(Refused) as refused:
-            read_path("/x" + unit * (2**20 // len(unit)) + ";")
+            read_path(path)
+        assert time.process_time() - started < 1
         assert len(refused.value.detail) < 1000
 
 
@@ -298,9 +304,11 @@ def test_no_other_template_is_accepted(text: str) -> None:
         Template.parse(text)
 
 
-@given(st.from_regex(r"(/[A-Za-z0-9._~$&'()*+,:=@-]{1,8}){1,5}/?", fullmatch=True))
-def test_a_template_without_parameters_can_be_requested(text: str) -> None:
-    """Every template of literals alone is a readable path, with the template's own segments."""
+@settings(deadline=None)
+@given(st.text(alphabet="/aZ0.-_~$&'()*+,:=@;!%# é", max_size=20))
+def test_a_template_without_parameters_can_be_requested(path: str) -> None:
+    """A text is a template of literals alone exactly if it is a readable path, with the same segments."""
+    text = "/" + path
     try:
         template = Template.parse(text)
     except NotATemplate:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from authz.demo.ca import DevelopmentCa
 from tests.support.commands import authz
-from tests.support.world import World
+from tests.support.world import AUTHZ, World
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def test_a_correct_configuration_is_summed_up(world: World) -> None:
     assert not world.database.exists()
 
 
-DAMAGES: dict[str, tuple[Callable[[World], None], list[str]]] = {
+DAMAGES: dict[str, tuple[Callable[[World], object], list[str]]] = {
     "misspelt key": (
         lambda world: damage(world, "sqlite_file", "sqlite_fle"),
         ["tasks.sqlite_fle: unknown key", "Did you mean 'sqlite_file'?", "tasks.sqlite_file: field required"],
@@ -71,6 +72,14 @@ DAMAGES: dict[str, tuple[Callable[[World], None], list[str]]] = {
         lambda world: world.folder.joinpath("policies", "crm.cedar").write_text("permit (principal,"),
         ["crm.cedar:1"],
     ),
+    "no folder for tasks": (
+        lambda world: damage(world, "tasks.db", "nowhere/tasks.db"),
+        ["tasks.sqlite_file: there is no folder", "nowhere"],
+    ),
+    "no folder for the audit": (
+        lambda world: damage(world, "audit.jsonl", "nowhere/audit.jsonl"),
+        ["audit.file", "there is no folder", "nowhere"],
+    ),
     "no policies": (lambda world: world.folder.joinpath("policies", "crm.cedar").unlink(), ["policies"]),
 }
 
@@ -85,6 +94,29 @@ def test_what_is_wrong_is_told_with_its_place(world: World, name: str) -> None:
     assert str(world.folder) in ended.err
     for each in told:
         assert each in ended.err
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "told"),
+    [
+        ("authz.pem", "nothing", "authz.pem: cannot be used with the key"),
+        ("authz.key", None, "authz.pem: cannot be used with the key"),
+        ("ca.pem", "nothing", "ca.pem: holds no usable certificate"),
+    ],
+)
+def test_unusable_tls_files_are_told_before_the_start(
+    tmp_path: Path, file: str, content: str | None, told: str
+) -> None:
+    """A certificate that is none, a key of another certificate and a CA file without one are named by the check."""
+    ca = DevelopmentCa("example.org")
+    ca.mint(AUTHZ).write(tmp_path, "authz")
+    (tmp_path / "ca.pem").write_text(ca.bundle_pem)
+    (tmp_path / file).write_text(ca.mint(AUTHZ).key_pem if content is None else content)
+    files = {"certificate_file": "authz.pem", "private_key_file": "authz.key", "client_ca_file": "ca.pem"}
+    world = World(tmp_path, ca, {"server": {"listen": "127.0.0.1:0", "transport": "tls", "tls": files}})
+    ended = authz("config", "check", "--config", world.config_file)
+    assert ended.status == 2
+    assert told in ended.err
 
 
 def test_the_line_is_the_line(world: World) -> None:

@@ -1,10 +1,8 @@
 """The sidecar configuration that we tell operators to copy, in a real Envoy before a real service."""
 
 import json
-import shutil
 import socket
 import ssl
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,19 +13,19 @@ import pytest
 from authz.demo import tools
 from authz.demo.agents import Answered, Caller, Headers, TlsFailure
 from authz.demo.ca import Certificate
-from authz.demo.envoys import Envoy, binary
+from authz.demo.envoys import Envoy
 from authz.demo.tools import Received, Tool
 from authz.wire.pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse
 from tests.support.envoy import (
     AGENT_ID,
     HOST,
-    SERVICE_ID,
     Yard,
     allow,
     careless,
     deny,
     hardened,
     settled,
+    validate,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -90,28 +88,6 @@ def place(shared: Place) -> Place:
 def values(received: Received, name: str) -> list[str]:
     """The values of a header that the service got."""
     return [value for header, value in received.headers if header == name]
-
-
-def validate(configuration_file: Path, folder: Path) -> subprocess.CompletedProcess[str]:
-    """What Envoy says of a configuration when it is started in that folder."""
-    command: list[str | Path] = [
-        binary(),
-        "--mode",
-        "validate",
-        "--disable-hot-restart",
-        "--config-path",
-        configuration_file,
-    ]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
-
-
-@pytest.fixture
-def folder_with_svid(yard: Yard, tmp_path: Path) -> Path:
-    """A folder as the configuration expects it: the sidecar's SVID and bundle under tls/."""
-    (tmp_path / "tls").mkdir()
-    yard.ca.mint(SERVICE_ID).write(tmp_path / "tls", "svid")
-    shutil.copy(yard.bundle_file, tmp_path / "tls" / "bundle.pem")
-    return tmp_path
 
 
 def test_the_file_is_valid_as_it_stands(folder_with_svid: Path) -> None:

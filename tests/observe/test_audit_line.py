@@ -99,6 +99,7 @@ def test_a_trace_that_the_client_made_up_is_not_envoys() -> None:
     assert (fields["trace_id"], fields["span_id"]) == (None, None)
 
 
+@example.patient
 @given(example.records(), st.floats(0, 3600))
 def test_any_record_makes_one_valid_line(record: Record, duration_seconds: float) -> None:
     """Whatever was in the check: one line of at most 4,096 ASCII bytes, valid JSON, every field, in order."""
@@ -111,12 +112,14 @@ def test_any_record_makes_one_valid_line(record: Record, duration_seconds: float
     assert list(FIELDS) == [name for name, _ in pairs]
 
 
+@example.patient
 @given(example.records())
 def test_any_line_can_be_carried_by_utf_8(record: Record) -> None:
     """No field holds a lone surrogate, so strict readers and databases take every line (RFC 7493, section 2.1)."""
     json.dumps(read(record), ensure_ascii=False).encode()
 
 
+@example.patient
 @given(example.records())
 def test_no_line_holds_what_is_secret(record: Record) -> None:
     """Queries, headers and certificates of the request are on no line."""
@@ -126,6 +129,7 @@ def test_no_line_holds_what_is_secret(record: Record) -> None:
     assert "CERTIFICATE" not in text
 
 
+@example.patient
 @given(example.records())
 def test_a_text_that_fits_is_written_as_it_is(record: Record) -> None:
     """What a client wrote is found again letter for letter, unless it was cut or UTF-8 cannot carry it."""
@@ -139,6 +143,7 @@ def test_a_text_that_fits_is_written_as_it_is(record: Record) -> None:
         assert len(json.dumps(kept)) > 96
 
 
+@example.patient
 @given(st.floats(0, 4e9))
 def test_the_time_is_exact_to_the_microsecond(unix_seconds: float) -> None:
     """Reading the time back gives the clock's own, to within a microsecond."""

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authz.core.errors import Unusable
+from authz.core.errors import Problem, Unusable
 from authz.observe.otel import Choice, Exporter, NoTelemetry, chosen, make_telemetry
+from tests.support.records import patient
 
 ROOT = Path(__file__).parents[2]
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4317"}
@@ -93,10 +94,12 @@ _VARIABLES = st.sampled_from(
 )
 
 
+@patient
 @given(st.dictionaries(_VARIABLES, _VALUES))
 def test_any_environment_is_followed_or_refused(environment: dict[str, str]) -> None:
     """There is no third way, such as a traceback."""
-    choice, problems = OFF, ()
+    choice: Choice = OFF
+    problems: tuple[Problem, ...] = ()
     try:
         choice = chosen(environment)
     except Unusable as error:

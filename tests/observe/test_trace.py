@@ -14,7 +14,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from authz.observe.spans import parent_of
 from authz.observe.trace import NO_SPAN, SpanIds, parse_traceparent
 from tests.support import corpora
-from tests.support.records import SPAN_ID, TRACE_ID, TRACEPARENT, arrival
+from tests.support.records import SPAN_ID, TRACE_ID, TRACEPARENT, arrival, patient
 
 # What the W3C's harness asserts that does not bind us, and why.
 NOT_OURS = {
@@ -140,6 +140,7 @@ _NEARLY = st.builds(
 )
 
 
+@patient
 @given(_NEARLY | st.text())
 @example(TRACEPARENT)
 def test_the_ids_on_the_audit_line_are_those_of_the_exported_parent(text: str) -> None:

@@ -164,10 +164,11 @@ def test_checks_that_lack_the_same_task_share_one_fetch(world: World, running: R
     """A hundred first hops of one task are one look into the store."""
     task = world.start_task()
     store = Store(running.store, delay_seconds=0.02)
-    checks = make(running.pipeline, store, Kept())
+    checks = make(running.pipeline, store, Kept(), timeout_seconds=30)
+    message = world.check(task.id)
 
     async def hundred() -> list[bytes]:
-        return await asyncio.gather(*(checks.answer(world.check(task.id), ()) for _ in range(100)))
+        return await asyncio.gather(*(checks.answer(message, ()) for _ in range(100)))
 
     assert [told(message) for message in asyncio.run(hundred())] == [(200, "")] * 100
     assert store.fetches == 1
@@ -176,10 +177,10 @@ def test_checks_that_lack_the_same_task_share_one_fetch(world: World, running: R
 def test_one_impatient_check_does_not_end_the_others_wait(world: World, running: Running) -> None:
     """A check that gives up leaves the shared fetch to those that still wait."""
     task = world.start_task()
-    checks = make(running.pipeline, Store(running.store, delay_seconds=0.1), Kept(), timeout_seconds=5)
+    checks = make(running.pipeline, Store(running.store, delay_seconds=0.5), Kept(), timeout_seconds=30)
+    message = world.check(task.id)
 
-    async def both() -> list[bytes]:
-        message = world.check(task.id)
+    async def both() -> tuple[bytes, bytes]:
         return await asyncio.gather(checks.answer(message, (), 0.03), checks.answer(message, ()))
 
     assert [told(each) for each in asyncio.run(both())] == [(503, "check_timed_out"), (200, "")]

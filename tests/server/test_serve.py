@@ -7,13 +7,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2
 
+from authz.wire.pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from tests.support.servers import CHECK, Server, free_port, serve
 from tests.support.world import AUTHZ, ENVOY, World
 
@@ -95,6 +97,14 @@ def test_it_answers_on_a_unix_socket(tmp_path: Path) -> None:
         assert running.check(world.check(task.id)).status.code == 0
 
 
+def until(happened: Callable[[], bool], seconds: float = 20) -> None:
+    """Wait for it; fail where it does not happen in time."""
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def credentials(world: World, uri: str | None) -> grpc.ChannelCredentials:
     """What a caller of this trust domain shows, or none."""
     if uri is None:
@@ -126,31 +136,44 @@ def test_with_tls_only_callers_with_a_certificate_may_ask(tmp_path: Path) -> Non
 def test_it_drains_before_it_stops(tmp_path: Path) -> None:
     """After SIGTERM it says NOT_SERVING and still answers, loses no check, and exits with 0."""
     address = f"127.0.0.1:{free_port()}"
-    world = World(tmp_path, settings=settings(address, drain_seconds=0.5))
+    world = World(tmp_path, settings=settings(address, drain_seconds=60))
+    message = world.check(world.start_task().id)
     with serve(world.config_file, address) as running, running.channel() as channel:
-        task = world.start_task()
-        message, ask = world.check(task.id), channel.unary_unary(CHECK)
-        answers: list[bytes] = []
-        leaving = threading.Event()
-
-        def ask_until_it_leaves() -> None:
-            while not leaving.is_set():
-                answers.append(ask(message, timeout=5))
-
-        caller = threading.Thread(target=ask_until_it_leaves)
-        caller.start()
-        time.sleep(0.2)
+        ask = channel.unary_unary(CHECK)
         running.process.send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + 5
-        while running.health() != NOT_SERVING and time.monotonic() < deadline:
-            time.sleep(0.01)
-        answered_before = len(answers)
-        time.sleep(0.1)
-        leaving.set()
-        caller.join()
-        assert len(answers) > answered_before
-        assert running.process.wait(timeout=10) == 0
+        until(lambda: running.health() == NOT_SERVING)
+        for _ in range(20):
+            assert CheckResponse.FromString(ask(message, timeout=5)).status.code == 0
+        assert running.process.poll() is None
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(timeout=20) == 0
         assert "draining" in running.log()
+
+
+def test_calls_in_flight_are_answered_before_it_stops(tmp_path: Path) -> None:
+    """Callers that ask without a pause until health says NOT_SERVING get an answer to each of their checks."""
+    address = f"127.0.0.1:{free_port()}"
+    world = World(tmp_path, settings=settings(address, drain_seconds=3))
+    message = world.check(world.start_task().id)
+    answered: list[int] = []
+    leave = threading.Event()
+
+    def ask_until_told() -> None:
+        with grpc.insecure_channel(address) as channel:
+            while not leave.is_set():
+                response = CheckResponse.FromString(channel.unary_unary(CHECK)(message, timeout=5))
+                answered.append(response.status.code)
+
+    with serve(world.config_file, address) as running, ThreadPoolExecutor(4) as callers:
+        futures = [callers.submit(ask_until_told) for _ in range(4)]
+        until(lambda: len(answered) > 20)
+        running.process.send_signal(signal.SIGTERM)
+        until(lambda: running.health() == NOT_SERVING)
+        leave.set()
+        for future in futures:
+            future.result()
+        assert running.process.wait(timeout=20) == 0
+    assert set(answered) == {0}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -162,7 +185,7 @@ def test_a_second_signal_ends_the_draining(tmp_path: Path, number: int) -> None:
         running.process.send_signal(number)
         time.sleep(0.2)
         running.process.send_signal(number)
-        assert running.process.wait(timeout=10) == 0
+        assert running.process.wait(timeout=20) == 0
 
 
 def test_a_port_that_is_taken_is_said_plainly(server: tuple[World, Server], tmp_path: Path) -> None:

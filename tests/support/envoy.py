@@ -3,6 +3,7 @@
 `yard` is the fixture; `Authorizer` is a scripted peer for what no correct authz would do (hang, say nothing, abort).
 """
 
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -130,6 +131,13 @@ def settled(caller: Caller, remote: Remote, method: str, path: str, headers: Hea
         if not (isinstance(outcome, Answered) and outcome.status == 503 and not outcome.body):
             break
     return outcome
+
+
+def validate(configuration_file: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    """What Envoy says of a configuration when it is started in that folder."""
+    command: list[str | Path] = [binary(), "--mode", "validate", "--config-path", configuration_file]
+    command.append("--disable-hot-restart")
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
 
 
 def hardened(envoy: Envoy, host: str = HOST) -> Remote:

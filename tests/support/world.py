@@ -9,10 +9,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import yaml
-from authz.tasks.sqlite import SqliteTasks
 
 from authz.core.hop import Sensitivity
 from authz.core.ids import uuid7
@@ -23,8 +23,9 @@ from authz.core.spiffe import SpiffeId
 from authz.core.task import Grant, Task, TaskState
 from authz.demo.ca import Certificate, DevelopmentCa
 from authz.pipeline import Pipeline
+from authz.tasks.sqlite import SqliteTasks
 from authz.wire.pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest
-from authz.wiring import make_pipeline, read
+from authz.wiring.knowledge import make_pipeline, read
 
 DOMAIN = "example.org"
 SUPPORT = f"spiffe://{DOMAIN}/agent/support"
@@ -106,7 +107,7 @@ class World:
         """The task store, opened once more, as another process would."""
         return SqliteTasks(self.database, Memory(1000))
 
-    def start_task(self, **changes: object) -> Task:
+    def start_task(self, **changes: Any) -> Task:  # noqa: ANN401  as the task's fields
         """A task for the support agent to read and write contacts, or as changed; it is kept."""
         task = make_task(**changes)
         store = self.store()
@@ -124,10 +125,10 @@ class World:
         finally:
             store.close()
 
-    def check(self, task_id: str | None = None, *, agent: str = SUPPORT, **changes: object) -> bytes:
+    def check(self, task_id: str | None = None, *, agent: str = SUPPORT, **changes: Any) -> bytes:  # noqa: ANN401  as check_request
         """The check that Envoy sends for a hop of this agent on this task."""
         headers = {} if task_id is None else {"x-task-id": task_id}
-        return check_request(self.svid(agent), agent, **{"headers": headers, **changes})  # type: ignore[arg-type]  # the test's business
+        return check_request(self.svid(agent), agent, **{"headers": headers, **changes})
 
     def pipeline(self) -> "Running":
         """The real pipeline over this folder, without a server."""
@@ -170,7 +171,7 @@ def arrival_now(at: float | None = None) -> Arrival:
     return Arrival(seconds, boot_ns, uuid7(seconds, b"0123456789"))
 
 
-def make_task(**changes: object) -> Task:
+def make_task(**changes: Any) -> Task:  # noqa: ANN401  as the task's fields
     """A live task of the support agent: read and write contacts, up to internal."""
     now = int(time.time())
     task = Task(
@@ -184,7 +185,7 @@ def make_task(**changes: object) -> Task:
         expires_unix_seconds=now + 3600,
         state=TaskState.ACTIVE,
     )
-    return replace(task, **changes)  # type: ignore[arg-type]  # the test's business
+    return replace(task, **changes)
 
 
 def check_request(  # noqa: PLR0913  what a hop can vary in

@@ -1,48 +1,44 @@
-"""A process that writes to a task store until it is killed, and says on standard output what was acknowledged.
-
-python -m tests.tasks.writer_process FILE busy    wait for a line; put tasks, and end every other one
-python -m tests.tasks.writer_process FILE inside  write within a transaction, and stay there
-python -m tests.tasks.writer_process FILE end     end the tasks whose ids come on standard input
-"""
+"""What other processes do to a task store until they are killed; what was acknowledged comes back through a pipe."""
 
 import contextlib
 import itertools
-import sys
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from authz.core.memory import Memory
 from authz.tasks.sqlite import SqliteTasks
 from tests.tasks.nodes import make_task
 
-
-def _busy(store: SqliteTasks) -> None:
-    print("ready", flush=True)  # noqa: T201  for whoever times the beginning
-    sys.stdin.readline()
-    for number in itertools.count():
-        task = make_task()
-        store.put(task)
-        print("put", task.id, flush=True)  # noqa: T201  the acknowledgement
-        if number % 2:
-            store.end(task.id)
-            print("end", task.id, flush=True)  # noqa: T201  as above
+Acknowledged = tuple[str, str]
+"""What was done, to which task."""
 
 
-def _inside(store: SqliteTasks) -> None:
-    with store._writer.transaction() as connection:
+def put_and_end(file: Path, pipe: Connection) -> None:
+    """Put tasks, and end every other one, without a pause."""
+    with contextlib.closing(SqliteTasks(file, Memory(1))) as store:
+        for number in itertools.count():
+            task = make_task()
+            store.put(task)
+            pipe.send(("put", task.id))
+            if number % 2:
+                store.end(task.id)
+                pipe.send(("end", task.id))
+
+
+def stay_inside(file: Path, pipe: Connection) -> None:
+    """Write within a transaction, and stay there."""
+    with contextlib.closing(SqliteTasks(file, Memory(1))) as store, store._writer.transaction() as connection:
         connection.execute("UPDATE task SET state = 1")
         connection.execute("INSERT INTO change (task) VALUES ('')")
-        print("inside", flush=True)  # noqa: T201  as above
+        pipe.send(("inside", ""))
         time.sleep(60)
 
 
-def _end(store: SqliteTasks) -> None:
-    for line in sys.stdin:
-        store.end(line.strip())
-        print("end", line.strip(), flush=True)  # noqa: T201  as above
-
-
-if __name__ == "__main__":
-    file, what = sys.argv[1:]
-    with contextlib.closing(SqliteTasks(Path(file), Memory(1))) as opened:
-        {"busy": _busy, "inside": _inside, "end": _end}[what](opened)
+def end_what_is_named(file: Path, pipe: Connection) -> None:
+    """End the tasks whose ids come through the pipe."""
+    with contextlib.closing(SqliteTasks(file, Memory(1))) as store, contextlib.suppress(EOFError):
+        while True:
+            task_id = pipe.recv()
+            store.end(task_id)
+            pipe.send(("end", task_id))

@@ -1,0 +1,68 @@
+"""The server: everything, joined and run."""
+
+import asyncio
+import logging
+import time
+from pathlib import Path
+
+from authz import __version__
+from authz.config import ServerSettings
+from authz.core.memory import Memory
+from authz.observe.audit import JsonLinesAudit
+from authz.observe.fanout import Fanout
+from authz.observe.log import LogObserver
+from authz.observe.otel import make_telemetry
+from authz.server.aio import Limits, make_health_server, make_server
+from authz.server.checks import Checks
+from authz.server.health import Health
+from authz.server.life import Drain, Endpoint, run
+from authz.server.tls import TlsMaterial
+from authz.tasks.sqlite import SqliteTasks
+from authz.wire.encode import FALLBACK
+from authz.wiring.knowledge import Knowledge, make_pipeline, read
+
+_log = logging.getLogger("authz")
+
+
+def serve(config_file: Path) -> None:
+    """Serve until told to stop; raises Unusable or Unavailable where that cannot be begun."""
+    started = time.perf_counter()
+    asyncio.run(_serve(read(config_file), started))
+
+
+async def _serve(knowledge: Knowledge, started: float) -> None:
+    settings = knowledge.settings
+    memory = Memory(settings.tasks.max_remembered)
+    store = SqliteTasks(settings.tasks.sqlite_file, memory)
+    audit = JsonLinesAudit(settings.audit.file)
+    telemetry = make_telemetry("authz", __version__)
+    checks = Checks(
+        make_pipeline(knowledge, memory),
+        store,
+        audit,
+        Fanout((LogObserver(), *telemetry.observers)),
+        fallback=FALLBACK,
+        timeout_seconds=settings.server.check_timeout_seconds,
+        later=asyncio.get_running_loop().call_soon,
+    )
+    health = Health()
+    drain = Drain(settings.server.drain_seconds, settings.server.stop_grace_seconds)
+    try:
+        await run(
+            _endpoints(settings.server, knowledge.tls, checks, health),
+            health,
+            drain,
+            started=lambda: _log.info("serving after %.3f s", time.perf_counter() - started),
+        )
+    finally:
+        telemetry.shutdown(settings.server.stop_grace_seconds)
+        audit.close()
+        store.close()
+
+
+def _endpoints(server: ServerSettings, tls: TlsMaterial | None, checks: Checks, health: Health) -> tuple[Endpoint, ...]:
+    limits = Limits(server.max_request_bytes, server.max_connection_age_seconds)
+    endpoints = (Endpoint("checks", make_server(checks.answer, health, limits), server.listen, tls),)
+    if server.health_listen is None:
+        return endpoints
+    return (*endpoints, Endpoint("health", make_health_server(health, limits), server.health_listen, None))

@@ -1,0 +1,1 @@
+"""The svid room: certificates, bundles, and who is proven by them."""

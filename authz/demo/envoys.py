@@ -54,6 +54,7 @@ class Sidecar:
     bundle_file: Path
     trust_domain: str = "example.org"
     failure_mode_allow: bool = False
+    check_timeout_seconds: float | None = None  # for busy machines; None leaves the file's own
     careless_ca_file: Path | None = None
 
 
@@ -88,7 +89,10 @@ def configure(hardened: Tree, sidecar: Sidecar) -> Tree:
     _set_certificates(chain["transport_socket"], sidecar)
     manager = chain["filters"][0]["typed_config"]
     manager["tracing"]["provider"]["typed_config"]["service_name"] = f"envoy-{sidecar.name}"
-    manager["http_filters"][0]["typed_config"]["failure_mode_allow"] = sidecar.failure_mode_allow
+    check = manager["http_filters"][0]["typed_config"]
+    check["failure_mode_allow"] = sidecar.failure_mode_allow
+    if sidecar.check_timeout_seconds:
+        _set_timeouts(check["grpc_service"], sidecar.check_timeout_seconds)
 
     clusters = {cluster["name"]: cluster for cluster in tree["static_resources"]["clusters"]}
     _set_endpoint(clusters["service"], sidecar.service)
@@ -100,6 +104,11 @@ def configure(hardened: Tree, sidecar: Sidecar) -> Tree:
     if sidecar.careless_ca_file:
         tree["static_resources"]["listeners"].append(_careless(door, sidecar.careless_ca_file))
     return tree
+
+
+def _set_timeouts(grpc_service: Tree, seconds: float) -> None:
+    grpc_service["timeout"] = f"{seconds}s"
+    grpc_service["retry_policy"]["retry_back_off"]["max_interval"] = f"{seconds}s"  # the limit of each try
 
 
 def _careless(door: Tree, ca_file: Path) -> Tree:
@@ -157,11 +166,6 @@ class Envoy:
         for listener in listeners:
             socket = listener["local_address"]["socket_address"]
             self._doors[listener["name"]] = Address(socket["address"], socket["port_value"])
-
-    @property
-    def pid(self) -> int:
-        """The process id."""
-        return self._child.pid
 
     @property
     def door(self) -> Address:

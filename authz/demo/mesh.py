@@ -86,11 +86,6 @@ class Mesh:
         """Where to look when something is not as expected."""
         return [self.authz.log_file, self.authz.audit_file, *(envoy.log_file for envoy in self.envoys.values())]
 
-    @property
-    def pids(self) -> list[int]:
-        """The processes that run for the mesh."""
-        return [self.authz.pid, *(envoy.pid for envoy in self.envoys.values())]
-
     def _start(self) -> None:
         with self._interrupts.held():
             self.folder = Path(tempfile.mkdtemp(prefix="authz-demo-"))

@@ -61,11 +61,6 @@ class AuthzServer:
         self._child = Child("authz", command, folder / "authz.log", _environment())
 
     @property
-    def pid(self) -> int:
-        """The process id."""
-        return self._child.pid
-
-    @property
     def log_file(self) -> Path:
         """What it says."""
         return self._child.log_file

@@ -62,11 +62,12 @@ def _compared(node: object) -> Iterator[pst.EntityUid]:
         for side in (node.left, node.right):
             if isinstance(side, pst.EntityLit | pst.Set):
                 yield from pst.entity_uids(side)
-    if isinstance(node, Mapping):
-        children: tuple[object, ...] = tuple(node.values())
-    elif isinstance(node, tuple):
+    children: tuple[object, ...] = ()
+    if isinstance(node, tuple):
         children = node
-    else:
-        children = tuple(getattr(node, each.name) for each in fields(node)) if is_dataclass(node) else ()
+    elif isinstance(node, pst.FrozenMap):
+        children = tuple(node.values())
+    elif is_dataclass(node):
+        children = tuple(getattr(node, each.name) for each in fields(node))
     for child in children:
         yield from _compared(child)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 MAX_NESTING = 100
-MAX_WORDS = 1000
+MAX_WORDS = 500
 
 _TOKEN = re.compile(r'//[^\n\r]*|"(?:\\.|[^"\\])*"|\w+|::|[=!<>]=|&&|\|\||\S')
 _OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")

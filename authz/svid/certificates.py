@@ -14,7 +14,6 @@ from typing import Self, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.utils import CryptographyDeprecationWarning
 
 _BEGIN = re.compile(rb"-----BEGIN [A-Z0-9 ]*CERTIFICATE-----")
 _UNREADABLE = (
@@ -24,7 +23,6 @@ _UNREADABLE = (
     x509.DuplicateExtension,
     x509.InvalidVersion,
     x509.UnsupportedGeneralNameType,
-    CryptographyDeprecationWarning,
 )
 
 _E = TypeVar("_E", bound=x509.ExtensionType)
@@ -63,7 +61,7 @@ class UnverifiedCertificate:
     def read(cls, parsed: x509.Certificate) -> Self:
         """The certificate, read whole; raises NotACertificate."""
         try:
-            with settled_warnings():
+            with without_warnings():
                 return cls._read(parsed)
         except _UNREADABLE as error:
             raise NotACertificate(f"the certificate cannot be read: {error}") from error
@@ -90,7 +88,7 @@ def parse_certificate(pem: bytes) -> UnverifiedCertificate:
     if (count := len(_BEGIN.findall(pem))) != 1:
         raise NotACertificate(f"the text holds {count} PEM certificates, not one")
     try:
-        with settled_warnings():
+        with without_warnings():
             parsed = x509.load_pem_x509_certificate(pem)
     except _UNREADABLE as error:
         raise NotACertificate(f"the certificate cannot be read: {error}") from error
@@ -105,15 +103,14 @@ def split_pem(pem: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 @contextmanager
-def settled_warnings() -> Iterator[None]:
-    """Let no answer depend on the warning filters that the process runs with.
+def without_warnings() -> Iterator[None]:
+    """Let no answer, and no line in the log, depend on the warning filters that the process runs with.
 
-    The library warns of names longer than X.520 allows, which is no reason to refuse, and of what it will soon no
-    longer read, such as a serial number that is not positive (RFC 5280 section 4.1.2.2); that is refused today.
+    The library warns of names longer than X.520 allows and of serial number zero, which roots of early SPIRE servers
+    have. Both are read as they are; what RFC 5280 forbids on a path, such as a negative serial number, it refuses.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        warnings.simplefilter("error", CryptographyDeprecationWarning)
         yield
 
 

@@ -26,7 +26,7 @@ from authz.svid.certificates import (
     UnverifiedCertificate,
     Window,
     parse_certificate,
-    settled_warnings,
+    without_warnings,
 )
 
 MAX_CERTIFICATE_CHARACTERS = 65_536
@@ -96,7 +96,7 @@ def validate_path(
     policies = {"ca_policy": _AUTHORITY_POLICY, "ee_policy": _LEAF_POLICY}
     builder = PolicyBuilder().store(Store(list(bundle.authorities))).time(moment).extension_policies(**policies)
     try:
-        with settled_warnings():
+        with without_warnings():
             path = builder.build_client_verifier().verify(leaf.parsed, [each.parsed for each in intermediates]).chain
     except VerificationError as error:
         raise Refused(Reason.SVID_UNTRUSTED, f"{bundle.trust_domain}: {error!s:.500}") from error

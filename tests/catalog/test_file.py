@@ -175,7 +175,7 @@ def test_what_is_wrong_is_told_with_its_line(old: str, new: str, line: int, what
         ("services: !!binary aGVsbG8=\n", "not plain YAML"),
         ("services: !!python/object:os.system {}\n", "not valid YAML"),
         ("services: \x01\n", "not valid YAML"),
-        ('services: "\\ud800"\n', "the document"),
+        ('services: "\\ud800"\n', "not valid YAML"),
         (f"services: {'9' * 5000}\n", "not plain YAML"),
         ("services: .nan\n", "services"),
         ("--- {}\n--- {}\n", "not valid YAML"),

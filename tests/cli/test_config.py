@@ -30,7 +30,7 @@ def test_a_correct_configuration_is_summed_up(world: World) -> None:
     ended = authz("config", "check", "--config", world.config_file)
     assert ended.status == 0, ended.err
     assert "example.org" in ended.out
-    assert "5 operations" in ended.out
+    assert "6 operations" in ended.out
     assert "plain text" in ended.out
     assert not world.database.exists()
 

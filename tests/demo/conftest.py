@@ -1,13 +1,30 @@
 """What the tests of the demo share."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.envoy import SERVICE_ID, Yard, yard
+from authz.demo import tools
+from authz.demo.tools import Tool
+from tests.support.envoy import SERVICE_ID, Place, Yard, yard
 
 __all__ = ["yard"]
+
+
+@pytest.fixture(scope="module")
+def shared(yard: Yard) -> Iterator[Place]:
+    """One place for the whole module."""
+    with Tool("hr", tools.hr) as service:
+        yield Place(yard, service)
+
+
+@pytest.fixture
+def place(shared: Place) -> Place:
+    """The place as if it were new."""
+    shared.begin()
+    return shared
 
 
 @pytest.fixture

@@ -1,27 +1,19 @@
 """The sidecar configuration that we tell operators to copy, in a real Envoy before a real service."""
 
 import json
-import socket
-import ssl
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
 import pytest
 
-from authz.demo import tools
-from authz.demo.agents import Answered, Caller, Headers, TlsFailure
-from authz.demo.ca import Certificate
 from authz.demo.envoys import Envoy
-from authz.demo.tools import Received, Tool
+from authz.demo.tools import Received
 from authz.wire.pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse
 from tests.support.envoy import (
     AGENT_ID,
     HOST,
-    Yard,
-    allow,
-    careless,
+    Place,
     deny,
     hardened,
     settled,
@@ -30,59 +22,6 @@ from tests.support.envoy import (
 
 ROOT = Path(__file__).parents[2]
 TASK = "0193f2a4-0000-7000-8000-000000000001"
-
-
-class Place:
-    """A service, its Envoy and a scripted authorizer."""
-
-    def __init__(self, yard: Yard, service: Tool) -> None:
-        self.yard = yard
-        self.service = service
-        self.authorizer = yard.authorizer()
-        self.envoy = yard.envoy(service.address, self.authorizer.address, careless=True)
-        self._before = 0
-
-    def begin(self) -> None:
-        """For a test of its own: an authorizer that allows, and nothing noted yet."""
-        self.authorizer.script = allow
-        self.authorizer.checks.clear()
-        self.authorizer.metadata.clear()
-        self._before = len(self.service.received)
-
-    @property
-    def received(self) -> tuple[Received, ...]:
-        """What the service got since the test began."""
-        return self.service.received[self._before :]
-
-    def call(self, path: str = "/people/3", headers: Headers = (), *, method: str = "GET") -> Answered:
-        """What the agent is answered at the hardened door."""
-        outcome = settled(self.yard.agent, hardened(self.envoy), method, path, headers)
-        assert isinstance(outcome, Answered), outcome
-        return outcome
-
-    @property
-    def check(self) -> CheckRequest:
-        """The last check."""
-        return self.authorizer.checks[-1]
-
-    def header(self, name: str) -> list[bytes]:
-        """The values of a header in the last check."""
-        headers = self.check.attributes.request.http.header_map.headers
-        return [header.raw_value for header in headers if header.key == name]
-
-
-@pytest.fixture(scope="module")
-def shared(yard: Yard) -> Iterator[Place]:
-    """One place for the whole module."""
-    with Tool("hr", tools.hr) as service:
-        yield Place(yard, service)
-
-
-@pytest.fixture
-def place(shared: Place) -> Place:
-    """The place as if it were new."""
-    shared.begin()
-    return shared
 
 
 def values(received: Received, name: str) -> list[str]:
@@ -271,63 +210,3 @@ def test_the_admin_port_gives_nothing_away(place: Place, path: str) -> None:
     """Whoever reaches the admin port can neither stop Envoy nor read its configuration."""
     status, _ = place.envoy._ask_admin(path)
     assert status == 403
-
-
-IMPOSTORS = ["nobody", "foreign domain", "foreign CA", "DNS SAN", "CA certificate"]
-
-
-def impostor(yard: Yard, kind: str) -> Caller:
-    """A caller whose certificate is not that of a workload of ours."""
-    minted: dict[str, Certificate | None] = {
-        "nobody": None,
-        "foreign domain": yard.foreign.mint("spiffe://evil.example/agent/research"),
-        "foreign CA": yard.foreign.mint(AGENT_ID),
-        "DNS SAN": yard.ca.mint(dns=(AGENT_ID,)),
-        "CA certificate": yard.ca.mint(AGENT_ID, ca=True),
-    }
-    return yard.caller(minted[kind])
-
-
-@pytest.mark.parametrize("kind", IMPOSTORS)
-def test_the_hardened_door_refuses_impostors(place: Place, kind: str) -> None:
-    """Without a workload's certificate of the trust domain nobody gets as far as HTTP."""
-    outcome = impostor(place.yard, kind).call(hardened(place.envoy), "GET", "/people/3")
-    assert isinstance(outcome, TlsFailure), outcome
-    assert "alert" in outcome.why
-    assert place.authorizer.checks == []
-
-
-@pytest.mark.parametrize("kind", IMPOSTORS)
-def test_a_careless_door_lets_impostors_in(place: Place, kind: str) -> None:
-    """With the default validator and optional certificates all of them reach authz, which is what must refuse them."""
-    place.authorizer.script = deny
-    outcome = settled(impostor(place.yard, kind), careless(place.envoy), "GET", "/people/3")
-    assert isinstance(outcome, Answered)
-    assert outcome.status == 403
-    assert place.authorizer.checks
-
-
-def test_two_uri_sans_pass_the_hardened_door(place: Place) -> None:
-    """Envoy takes the first of two SPIFFE IDs for the caller: only authz, which sees the certificate, can refuse it."""
-    caller = place.yard.caller(place.yard.ca.mint("spiffe://example.org/agent/first", AGENT_ID))
-    settled(caller, hardened(place.envoy), "GET", "/people/3")
-    assert place.check.attributes.source.principal == "spiffe://example.org/agent/first"
-
-
-def test_sessions_are_not_resumed(place: Place) -> None:
-    """Every connection proves its certificate anew, so that a bundle that changed counts at once."""
-    credentials = place.yard.agent.credentials
-    assert credentials
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.load_verify_locations(place.yard.bundle_file)
-    context.load_cert_chain(credentials.certificate_file, credentials.private_key_file)
-    context.maximum_version = ssl.TLSVersion.TLSv1_2  # where a session exists right after the handshake
-    session = None
-    for _ in range(2):
-        with (
-            socket.create_connection(place.envoy.door) as plain,
-            context.wrap_socket(plain, session=session) as connection,
-        ):
-            assert not connection.session_reused
-            session = connection.session

@@ -205,6 +205,18 @@ def test_a_number_that_cedar_cannot_hold_denies(company: Policy) -> None:
     assert _reason(verdict) == Reason.POLICY_ERROR
 
 
+@pytest.mark.parametrize("answer", ["NoDecision", "Allow"])
+def test_an_answer_that_no_set_of_forbids_can_have_denies(
+    company: Policy, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    """An allow of Cedar's own is never taken over, and no decision without a cause is an error all the same."""
+    result = cedarpy.AuthzResult({"decision": answer, "diagnostics": {"reason": ["support-works-on-the-crm"]}})
+    monkeypatch.setattr(cedarpy, "is_authorized", lambda *_: result)
+    verdict = company.decide(examples.query())
+    assert (f"Cedar answered {answer}",) == verdict.errors
+    assert frozenset() == verdict.permits
+
+
 class _Panic(BaseException):
     """As Rust's panics arrive in Python: not as an Exception."""
 

@@ -18,12 +18,14 @@ from authz.core.errors import Unavailable
 from authz.demo.agents import Answered, Caller, Credentials, Headers, Outcome, Remote
 from authz.demo.ca import Certificate, DevelopmentCa
 from authz.demo.envoys import LOOPBACK, Address, Envoy, Sidecar, binary
+from authz.demo.tools import Received, Tool
 from authz.wire.pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse, DeniedHttpResponse
 
 AUTHZ_ID = "spiffe://example.org/authz"
 SERVICE_ID = "spiffe://example.org/tool/service"
 AGENT_ID = "spiffe://example.org/agent/research"
 HOST = "service.example.org"
+PATIENCE_SECONDS = 10.0
 AUTHORIZATION = "envoy.service.auth.v3.Authorization"
 
 Script = Callable[[CheckRequest, grpc.ServicerContext], CheckResponse]
@@ -92,7 +94,13 @@ class Yard:
         return authorizer
 
     def envoy(
-        self, service: Address, authz: Address, *, failure_mode_allow: bool = False, careless: bool = False
+        self,
+        service: Address,
+        authz: Address,
+        *,
+        failure_mode_allow: bool = False,
+        careless: bool = False,
+        check_timeout_seconds: float | None = PATIENCE_SECONDS,
     ) -> Envoy:
         """A live Envoy before `service` that asks `authz`; with a careless door beside the hardened one if wanted."""
         name = self._next("service")
@@ -105,6 +113,8 @@ class Yard:
             private_key_file=private_key_file,
             bundle_file=self.bundle_file,
             failure_mode_allow=failure_mode_allow,
+            # Where errors pass, a slow machine would look like a wrong allow.
+            check_timeout_seconds=check_timeout_seconds,
             careless_ca_file=self._both_file if careless else None,
         )
         return self._stack.enter_context(Envoy(sidecar, self.folder))
@@ -148,6 +158,45 @@ def hardened(envoy: Envoy, host: str = HOST) -> Remote:
 def careless(envoy: Envoy, host: str = HOST) -> Remote:
     """The service behind the door with Envoy's default validator."""
     return Remote(host, envoy.careless_door, SERVICE_ID)
+
+
+class Place:
+    """A service, its Envoy and a scripted authorizer."""
+
+    def __init__(self, yard: Yard, service: Tool) -> None:
+        self.yard = yard
+        self.service = service
+        self.authorizer = yard.authorizer()
+        self.envoy = yard.envoy(service.address, self.authorizer.address, careless=True)
+        self._before = 0
+
+    def begin(self) -> None:
+        """For a test of its own: an authorizer that allows, and nothing noted yet."""
+        self.authorizer.script = allow
+        self.authorizer.checks.clear()
+        self.authorizer.metadata.clear()
+        self._before = len(self.service.received)
+
+    @property
+    def received(self) -> tuple[Received, ...]:
+        """What the service got since the test began."""
+        return self.service.received[self._before :]
+
+    def call(self, path: str = "/people/3", headers: Headers = (), *, method: str = "GET") -> Answered:
+        """What the agent is answered at the hardened door."""
+        outcome = settled(self.yard.agent, hardened(self.envoy), method, path, headers)
+        assert isinstance(outcome, Answered), outcome
+        return outcome
+
+    @property
+    def check(self) -> CheckRequest:
+        """The last check."""
+        return self.authorizer.checks[-1]
+
+    def header(self, name: str) -> list[bytes]:
+        """The values of a header in the last check."""
+        headers = self.check.attributes.request.http.header_map.headers
+        return [header.raw_value for header in headers if header.key == name]
 
 
 @contextmanager

@@ -47,6 +47,8 @@ services:
          dataset: crm.contacts, sensitivity: internal}
       - {action: crm.payroll.read, class: read, method: GET, path: "/payroll/{employee_id}",
          dataset: crm.payroll, sensitivity: restricted}
+      - {action: crm.contact.mail, class: [read, egress], method: POST, path: /mail,
+         dataset: crm.contacts, sensitivity: confidential}
       - {action: crm.export, class: [read, egress], method: POST, path: /exports,
          dataset: crm.contacts, sensitivity: confidential}
 """

@@ -12,12 +12,13 @@ from authz.core.identity import Identity
 from authz.core.reasons import Reason
 from authz.demo.ca import DevelopmentCa
 from authz.svid.bundles import NotATrustBundle, TrustBundle
-from authz.svid.certificates import NotACertificate, UnverifiedCertificate, parse_certificate
+from authz.svid.certificates import NotACertificate, parse_certificate
 from tests.support.refusals import outcome
 from tests.svid.checks import AGENT, AT, DOMAIN, NOW, bundle, der_of, judge, pem_of, request, verifier
 
 CA = DevelopmentCa(DOMAIN, now=NOW)
 CERTIFICATE = CA.mint(AGENT, dns=("support.example.org",), subject="support")
+FORGED = DevelopmentCa(DOMAIN, now=NOW).mint(AGENT)
 DER = der_of(CERTIFICATE.certificate)
 
 DOMAINS = ("a.example", "b.example", "c.example", "a.example.b.example")
@@ -43,8 +44,8 @@ def test_a_certificate_with_any_bit_flipped_is_not_another_identity() -> None:
     found = [judge(caller, pem_of(der)) for der in flipped]
     believed = [each for each in found if not isinstance(each, Reason)]
     assert set(believed) <= {AGENT}
-    # The number of unused bits before a signature is the one thing that neither the signature nor the library guards.
-    assert len(believed) <= 2
+    # A signature that ends in zero bits may call up to four of them unused, which nothing guards: flips to 1, 2 and 4.
+    assert len(believed) <= 3
     assert {Reason.CERTIFICATE_MALFORMED, Reason.SVID_UNTRUSTED, Reason.SPIFFE_ID_MALFORMED} <= set(found)
 
 
@@ -105,6 +106,4 @@ def test_a_spoiled_authority_is_refused_or_vouches_for_its_own(changes: dict[int
     except (NotACertificate, NotATrustBundle):
         return
     assert judge(verifier(spoiled_bundle), CERTIFICATE.pem) in {AGENT, Reason.SVID_UNTRUSTED}
-    leaf = UnverifiedCertificate.read(LEAVES["a.example", "a.example"].certificate)
-    forged = pem_of(der_of(leaf.parsed))
-    assert judge(verifier(spoiled_bundle), forged, "spiffe://a.example/agent") is Reason.TRUST_DOMAIN_UNKNOWN
+    assert judge(verifier(spoiled_bundle), FORGED.pem) is Reason.SVID_UNTRUSTED

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from authz.core.spiffe import NotASpiffeId, check_trust_domain
+from authz.core.spiffe import NotASpiffeId, SpiffeId, check_trust_domain
 from authz.documents import Document, ExistingFile, ExistingFolder, FileToBe, load
 
 _MAX_UNIX_PATH_BYTES = 107
@@ -36,6 +36,13 @@ def _trust_domain(name: str) -> str:
         raise PydanticCustomError("trust_domain", "{why}", {"why": str(error)}) from error
 
 
+def _spiffe_id(text: str) -> str:
+    try:
+        return SpiffeId.parse(text).uri
+    except NotASpiffeId as error:
+        raise PydanticCustomError("spiffe_id", "{why}", {"why": str(error)}) from error
+
+
 def _header_name(name: str) -> str:
     if not _HEADER_NAME.fullmatch(name):
         raise PydanticCustomError("header", "a header name is lower-case letters, digits and dashes")
@@ -44,6 +51,7 @@ def _header_name(name: str) -> str:
 
 Address = Annotated[str, AfterValidator(_address)]
 TrustDomain = Annotated[str, AfterValidator(_trust_domain)]
+SpiffeUri = Annotated[str, AfterValidator(_spiffe_id)]
 HeaderName = Annotated[str, AfterValidator(_header_name)]
 Seconds = Annotated[float, Field(ge=0, le=3600)]
 
@@ -97,7 +105,8 @@ class IdentitySettings(Document):
 class TaskSettings(Document):
     """Where tasks are kept and how old our knowledge of them may be."""
 
-    header: HeaderName = "x-task-id"
+    header: SpiffeUri = Annotated[str, AfterValidator(_spiffe_id)]
+HeaderName = "x-task-id"
     sqlite_file: FileToBe
     max_staleness_seconds: Annotated[float, Field(ge=0, le=60)] = 1.0
     max_remembered: Annotated[int, Field(ge=1)] = 50_000
@@ -114,7 +123,7 @@ class PolicySettings(Document):
 
     directory: ExistingFolder
     cache_entries: Annotated[int, Field(ge=1)] = 10_000
-    groups: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    groups: dict[str, tuple[SpiffeUri, ...]] = Field(default_factory=dict)
 
 
 class AuditSettings(Document):

@@ -44,7 +44,7 @@ class Pipeline:
         hop: Hop | None = None
         verdict: Verdict | None = None
         decision: Decision = Deny(Reason.INTERNAL_ERROR, "no decision was reached")
-        fault: Exception | None = None
+        fault: BaseException | None = None
         wants: frozenset[Know] = frozenset()
         now = arrival.unix_seconds
         try:
@@ -69,7 +69,9 @@ class Pipeline:
             wants = lacks.wants
         except Refused as refused:
             decision = Deny(refused.reason, refused.detail)
-        except Exception as error:  # noqa: BLE001  a defect of ours denies the hop too, and is logged
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # noqa: BLE001  a defect denies too; a panic in native code is no Exception
             decision, fault = Deny(Reason.INTERNAL_ERROR, f"{type(error).__name__}: {error}"), error
         record = Record(arrival, request, identity, task, hop, verdict, decision, fault)
         # 7. Say so.

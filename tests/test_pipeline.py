@@ -197,9 +197,17 @@ def test_a_task_that_is_not_in_memory_is_asked_for(world: World) -> None:
     running.close()
 
 
+class _Panic(BaseException):
+    """As native libraries raise it: no Exception."""
+
+
+@dataclasses.dataclass
 class _Failing:
+    error: BaseException
+
     def decide(self, query: Query) -> Verdict:
-        raise RuntimeError(f"a defect at {query.action}")
+        assert query.action
+        raise self.error
 
 
 class _Silent:
@@ -207,13 +215,14 @@ class _Silent:
         return Verdict(frozenset(), frozenset(), (), f"empty for {query.action}")
 
 
-def test_a_defect_of_ours_is_a_denial(world: World, running: Running) -> None:
+@pytest.mark.parametrize("error", [RuntimeError("a defect"), _Panic("a panic")], ids=["exception", "panic"])
+def test_a_defect_of_ours_is_a_denial(world: World, running: Running, error: BaseException) -> None:
     """An exception that nobody expected denies the hop with 503 and is kept for the log."""
     task = world.start_task()
-    broken = Running(dataclasses.replace(running.pipeline, policy=_Failing()), running.store)
+    broken = Running(dataclasses.replace(running.pipeline, policy=_Failing(error)), running.store)
     answer = broken.answer(world.check(task.id))
     assert reason(answer.record) is Reason.INTERNAL_ERROR
-    assert isinstance(answer.record.fault, RuntimeError)
+    assert answer.record.fault is error
     assert CheckResponse.FromString(answer.message).denied_response.status.code == 503
 
 

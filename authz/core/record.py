@@ -31,4 +31,4 @@ class Record:
     hop: Hop | None
     verdict: Verdict | None
     decision: Decision
-    fault: Exception | None = None  # a defect of ours, for the log
+    fault: BaseException | None = None  # a defect of ours, for the log

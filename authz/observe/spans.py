@@ -84,7 +84,7 @@ def _attempt(operation: Operation) -> dict[str, AttributeValue]:
     }
 
 
-def _tell_trouble(span: Span, decision: Decision, fault: Exception | None, ended_ns: int) -> None:
+def _tell_trouble(span: Span, decision: Decision, fault: BaseException | None, ended_ns: int) -> None:
     """An error is our own trouble. A denial is none: it is what the server is for."""
     if isinstance(decision, Deny) and decision.reason.http_status >= _SERVER_FAULT:
         span.set_attribute("error.type", decision.reason.id)
@@ -106,5 +106,5 @@ def _exception(fault: Exception) -> dict[str, AttributeValue]:
 
 
 def _carried(text: str) -> str:
-    """The text as UTF-8 can carry it: one lone surrogate would lose the whole batch of spans."""
+    """The text as UTF-8 can carry it: an attribute with a lone surrogate would be left out."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")

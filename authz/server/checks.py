@@ -64,7 +64,9 @@ class Checks:
                     budget = min(budget, remaining_seconds - _DEADLINE_MARGIN_SECONDS)
                 outcome = await self._fetch_and_retry(arrival, message, outcome, budget)
             return self._conclude(outcome, started)
-        except Exception:  # noqa: BLE001  an error here would reach Envoy as one, and could be an allow
+        except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
+            raise  # there is nobody to answer any more
+        except BaseException:  # noqa: BLE001  what is raised here would reach Envoy as an error, and could be an allow
             _log.exception("a check failed outside its pipeline; it was denied")
             return self._fallback
 

@@ -230,9 +230,12 @@ def test_the_environment_names_the_resource(environment: pytest.MonkeyPatch) -> 
     assert expected == {key: resource[key] for key in expected}
 
 
-def test_a_fault_that_utf_8_cannot_carry_loses_no_span(environment: pytest.MonkeyPatch) -> None:
-    """One lone surrogate in a fault's text does not take the batch with it."""
+def test_a_fault_that_utf_8_cannot_carry_is_told(environment: pytest.MonkeyPatch) -> None:
+    """A lone surrogate in a fault's text becomes a question mark; neither the text nor another span is lost."""
     receiver = exported(environment, record(), denied(Reason.INTERNAL_ERROR, fault=ValueError("bad \udc80")), record())
+    (event,) = [event for span in receiver.spans() for event in span.events]
+    assert plain(event.attributes)["exception.message"] == "bad ?"
+    assert plain(event.attributes)["exception.stacktrace"] == "ValueError: bad ?\n"
     assert len(receiver.spans()) == 3
 
 

@@ -187,11 +187,14 @@ def test_one_impatient_check_does_not_end_the_others_wait(world: World, running:
 
 
 def test_a_defect_outside_the_pipeline_is_the_denial_of_last_resort(world: World, running: Running) -> None:
-    """Even where the handler itself fails, Envoy gets an explicit denial."""
+    """Even where the handler itself fails, by what is no Exception too, Envoy gets an explicit denial."""
+
+    class Panic(BaseException):
+        pass
 
     class Broken(Kept):
         def append(self, record: Record, duration_seconds: float) -> None:
-            raise RuntimeError(f"{record} {duration_seconds}")
+            raise Panic(f"{record} {duration_seconds}")
 
     task = world.start_task()
     checks = make(running.pipeline, running.store, Broken())

@@ -146,7 +146,9 @@ def _one_of(first: str, rest: str, min_size: int, max_size: int) -> st.SearchStr
 _LOWER, _DIGITS = "abcdefghijklmnopqrstuvwxyz", "0123456789"
 _HOSTILE_CHARACTERS = '\ud800\udbff\udc80\udfff\x00\n\r\x1b\x7f\u202e\u2028"\\?\N{GRINNING FACE}'
 _ANY_CHARACTER = st.characters(exclude_categories=()) | st.sampled_from(_HOSTILE_CHARACTERS)
-_ANY_TEXT = st.text(_ANY_CHARACTER, max_size=8) | _repeated(st.text(_ANY_CHARACTER, max_size=3))
+# As lists, because texts are drawn without surrogates whatever their alphabet has.
+_ANY_SHORT_TEXT = st.lists(_ANY_CHARACTER, max_size=6).map("".join)
+_ANY_TEXT = _ANY_SHORT_TEXT | _repeated(_ANY_SHORT_TEXT)
 _OPERATOR_TEXT = st.text(max_size=8) | _repeated(st.text(max_size=3))
 _SPIFFE_IDS = st.builds(
     lambda domain, path: SpiffeId.parse(f"spiffe://{domain}/{path}"),

@@ -105,8 +105,7 @@ class IdentitySettings(Document):
 class TaskSettings(Document):
     """Where tasks are kept and how old our knowledge of them may be."""
 
-    header: SpiffeUri = Annotated[str, AfterValidator(_spiffe_id)]
-HeaderName = "x-task-id"
+    header: HeaderName = "x-task-id"
     sqlite_file: FileToBe
     max_staleness_seconds: Annotated[float, Field(ge=0, le=60)] = 1.0
     max_remembered: Annotated[int, Field(ge=1)] = 50_000

@@ -1,7 +1,7 @@
 """HTTP requests in, hops out: strict readings of method, host and path, and a walk down the tree of a service's routes.
 
-Where several routes match, the one with the earlier literal segments is meant; routes of which neither is the more
-specific are not accepted together, so there is never a choice.
+Where several routes match, the most specific is meant: wherever it differs from another, it has the literal segment.
+Routes of which neither is the more specific are not accepted together, so there is never a choice.
 """
 
 import re

@@ -93,7 +93,7 @@ def _tell_trouble(span: Span, decision: Decision, fault: BaseException | None, e
         span.add_event("exception", _exception(fault), ended_ns)
 
 
-def _exception(fault: Exception) -> dict[str, AttributeValue]:
+def _exception(fault: BaseException) -> dict[str, AttributeValue]:
     """The fault, by the conventions for exceptions. `Span.record_exception` would not mend its text."""
     kind = type(fault)
     return {

@@ -87,7 +87,7 @@ def validate_path(
     bundle: TrustBundle,
     unix_seconds: float,
 ) -> Window:
-    """The window of a path from the leaf to the bundle, valid now by RFC 5280 section 6; raises Refused.
+    """The window of a path from the leaf to the bundle, by RFC 5280 section 6; raises Refused where none is valid now.
 
     Envoy's `source.certificate` is the leaf alone, so its issuer must be in the bundle. An authority whose constraints
     the library cannot judge, as with any URI name constraint, leads nowhere.

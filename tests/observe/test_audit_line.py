@@ -119,6 +119,13 @@ def test_any_line_can_be_carried_by_utf_8(record: Record) -> None:
     json.dumps(read(record), ensure_ascii=False).encode()
 
 
+def test_what_utf_8_cannot_carry_is_replaced() -> None:
+    """A lone surrogate becomes U+FFFD; a character beyond the basic plane stays what it is."""
+    fields = read(example.record(request=example.request(host="\ud800x\udc80", path=f"/{SMILE}")))
+    assert fields["host"] == "\ufffdx\ufffd"
+    assert fields["path"] == f"/{SMILE}"
+
+
 @example.patient
 @given(example.records())
 def test_no_line_holds_what_is_secret(record: Record) -> None:

@@ -6,7 +6,7 @@ import sys
 from authz.server.aio import Limits, make_server
 from authz.server.checks import Metadata
 from authz.server.health import Health
-from authz.server.life import Drain, Endpoint, run
+from authz.server.life import Drain, Endpoint, Hooks, run
 from authz.wire.encode import FALLBACK
 
 
@@ -19,7 +19,7 @@ async def main(address: str) -> None:
     """Serve until told to stop."""
     health = Health()
     server = make_server(answer, health, Limits(16 * 1024 * 1024, 600))
-    await run((Endpoint("empty", server, address, None),), health, Drain(0, 0), started=lambda: None)
+    await run((Endpoint("empty", server, address, None),), health, Drain(0, 0), Hooks(lambda: None, lambda: None))
 
 
 if __name__ == "__main__":

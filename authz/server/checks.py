@@ -9,6 +9,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from authz.core.errors import Unavailable
 from authz.core.ids import uuid7
@@ -18,7 +19,8 @@ from authz.core.record import Arrival
 from authz.pipeline import Pipeline
 from authz.ports import Audit, Observer, Tasks
 
-Metadata = Iterable[tuple[str, str | bytes]]
+Metadata = Iterable[tuple[str, Any]]
+"""Names and values; values are texts, and bytes where the name ends in `-bin`."""
 
 MAX_ROUNDS = 4
 """How often a check may be run again: for the task, and for each thing that its story may lack after it."""
@@ -118,11 +120,15 @@ class Checks:
 def arrive(metadata: Metadata) -> Arrival:
     """The moment and the carrier of a check that comes in now."""
     unix_seconds = time.time()
-    parent, state = "", ""
+    parents, states = [], []
     for name, value in metadata:
-        if name == "traceparent" and isinstance(value, str):
-            parent = value
-        elif name == "tracestate" and isinstance(value, str):
-            state = value
+        if name == "traceparent":
+            parents.append(value)
+        elif name == "tracestate":
+            states.append(value)
+    # W3C Trace Context, 3.2.1 and 3.3.1: a repeated traceparent is none; repeated tracestates are one list.
+    parent = parents[0] if len(parents) == 1 else ""
     boot_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-    return Arrival(unix_seconds, boot_ns, uuid7(unix_seconds, os.urandom(_ID_RANDOMNESS_BYTES)), parent, state)
+    return Arrival(
+        unix_seconds, boot_ns, uuid7(unix_seconds, os.urandom(_ID_RANDOMNESS_BYTES)), parent, ",".join(states)
+    )

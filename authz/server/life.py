@@ -37,7 +37,15 @@ class Drain:
     stop_grace_seconds: float
 
 
-async def run(endpoints: tuple[Endpoint, ...], health: Health, drain: Drain, *, started: Callable[[], None]) -> None:
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What the life of the server means to others."""
+
+    on_start: Callable[[], None]
+    on_hangup: Callable[[], None]  # SIGHUP: log files have been renamed
+
+
+async def run(endpoints: tuple[Endpoint, ...], health: Health, drain: Drain, hooks: Hooks) -> None:
     """Serve until SIGTERM or SIGINT, then drain; a second signal ends the waiting. Raises Unavailable."""
     stop, hurry = asyncio.Event(), asyncio.Event()
 
@@ -52,10 +60,11 @@ async def run(endpoints: tuple[Endpoint, ...], health: Health, drain: Drain, *, 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
+    loop.add_signal_handler(signal.SIGHUP, hooks.on_hangup)
     for endpoint in endpoints:
         await endpoint.server.start()
     await health.set_serving()
-    started()
+    hooks.on_start()
     await stop.wait()
     _log.info("draining for %g s", drain.drain_seconds)
     await health.set_not_serving()

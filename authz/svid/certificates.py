@@ -13,18 +13,8 @@ from itertools import pairwise
 from typing import Self, TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 
 _BEGIN = re.compile(rb"-----BEGIN [A-Z0-9 ]*CERTIFICATE-----")
-_UNREADABLE = (
-    ValueError,
-    TypeError,  # a bit string in a name
-    UnsupportedAlgorithm,
-    x509.DuplicateExtension,
-    x509.InvalidVersion,
-    x509.UnsupportedGeneralNameType,
-)
-
 _E = TypeVar("_E", bound=x509.ExtensionType)
 
 
@@ -46,7 +36,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class UnverifiedCertificate:
-    """What a certificate says of itself. Extensions that are absent are None, with their criticality otherwise."""
+    """What a certificate says of itself. An extension that is absent is None; one that is there tells if critical."""
 
     parsed: x509.Certificate
     window: Window
@@ -60,38 +50,28 @@ class UnverifiedCertificate:
     @classmethod
     def read(cls, parsed: x509.Certificate) -> Self:
         """The certificate, read whole; raises NotACertificate."""
-        try:
-            with without_warnings():
-                return cls._read(parsed)
-        except _UNREADABLE as error:
-            raise NotACertificate(f"the certificate cannot be read: {error}") from error
-
-    @classmethod
-    def _read(cls, parsed: x509.Certificate) -> Self:
-        extensions = parsed.extensions
-        name = _find(extensions, x509.SubjectAlternativeName)
-        constraints = _find(extensions, x509.BasicConstraints)
-        return cls(
-            parsed=parsed,
-            window=Window(parsed.not_valid_before_utc.timestamp(), parsed.not_valid_after_utc.timestamp()),
-            has_subject=bool(parsed.subject.rdns),
-            uris=tuple(name.value.get_values_for_type(x509.UniformResourceIdentifier)) if name else (),
-            alternative_name_is_critical=name is not None and name.critical,
-            is_authority=constraints is not None and constraints.value.ca,
-            key_usage=_find(extensions, x509.KeyUsage),
-            extended_key_usage=_find(extensions, x509.ExtendedKeyUsage),
-        )
+        with _reading():
+            extensions = parsed.extensions
+            name = _find(extensions, x509.SubjectAlternativeName)
+            constraints = _find(extensions, x509.BasicConstraints)
+            return cls(
+                parsed=parsed,
+                window=Window(parsed.not_valid_before_utc.timestamp(), parsed.not_valid_after_utc.timestamp()),
+                has_subject=bool(parsed.subject.rdns),
+                uris=tuple(name.value.get_values_for_type(x509.UniformResourceIdentifier)) if name else (),
+                alternative_name_is_critical=name is not None and name.critical,
+                is_authority=constraints is not None and constraints.value.ca,
+                key_usage=_find(extensions, x509.KeyUsage),
+                extended_key_usage=_find(extensions, x509.ExtendedKeyUsage),
+            )
 
 
 def parse_certificate(pem: bytes) -> UnverifiedCertificate:
     """The one certificate in a text; raises NotACertificate also where there are none or several."""
     if (count := len(_BEGIN.findall(pem))) != 1:
         raise NotACertificate(f"the text holds {count} PEM certificates, not one")
-    try:
-        with without_warnings():
-            parsed = x509.load_pem_x509_certificate(pem)
-    except _UNREADABLE as error:
-        raise NotACertificate(f"the certificate cannot be read: {error}") from error
+    with _reading():
+        parsed = x509.load_pem_x509_certificate(pem)
     return UnverifiedCertificate.read(parsed)
 
 
@@ -112,6 +92,16 @@ def without_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    try:
+        with without_warnings():
+            yield
+    except Exception as error:
+        # Hostile parts make the library raise ValueError, TypeError, KeyError and its own errors: no base in common.
+        raise NotACertificate(f"the certificate cannot be read ({type(error).__name__}: {error})") from error
 
 
 def _find(extensions: x509.Extensions, kind: type[_E]) -> x509.Extension[_E] | None:

@@ -162,8 +162,7 @@ class SqliteTasks:
         self._writer.close()
 
     def _begin_to_follow(self, opened: Opened) -> None:
-        """Remember nothing, and take the first change that `peek` finds in this file for a gap in the log."""
-        self._memory.flush()
+        """Read this file from now on; its log does not go on from nowhere, so the next `peek` forgets everything."""
         self._opened = opened
         self._connection = opened.connection
         self._version = _NO_VERSION

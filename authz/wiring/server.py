@@ -7,6 +7,7 @@ from pathlib import Path
 
 from authz import __version__
 from authz.config import ServerSettings
+from authz.core.errors import Unavailable
 from authz.core.memory import Memory
 from authz.observe.audit import JsonLinesAudit
 from authz.observe.fanout import Fanout
@@ -15,7 +16,7 @@ from authz.observe.otel import make_telemetry
 from authz.server.aio import Limits, make_health_server, make_server
 from authz.server.checks import Checks
 from authz.server.health import Health
-from authz.server.life import Drain, Endpoint, run
+from authz.server.life import Drain, Endpoint, Hooks, run
 from authz.server.tls import TlsMaterial
 from authz.tasks.sqlite import SqliteTasks
 from authz.wire.encode import FALLBACK
@@ -52,12 +53,24 @@ async def _serve(knowledge: Knowledge, started: float) -> None:
             _endpoints(settings.server, knowledge.tls, checks, health),
             health,
             drain,
-            started=lambda: _log.info("serving after %.3f s", time.perf_counter() - started),
+            Hooks(
+                on_start=lambda: _log.info("serving after %.3f s", time.perf_counter() - started),
+                on_hangup=lambda: _reopen(audit),
+            ),
         )
     finally:
         telemetry.shutdown(settings.server.stop_grace_seconds)
         audit.close()
         store.close()
+
+
+def _reopen(audit: JsonLinesAudit) -> None:
+    try:
+        audit.reopen()
+    except Unavailable as error:
+        _log.error("%s; answers go on into the file that was open", error)
+    else:
+        _log.info("audit log reopened")
 
 
 def _endpoints(server: ServerSettings, tls: TlsMaterial | None, checks: Checks, health: Health) -> tuple[Endpoint, ...]:

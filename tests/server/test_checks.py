@@ -216,6 +216,12 @@ def test_the_trace_parent_is_taken_from_the_calls_metadata() -> None:
     assert (arrival.traceparent, arrival.tracestate) == ("00-a-b-01", "k=v")
 
 
+def test_a_repeated_trace_parent_is_none() -> None:
+    """Of two parents neither is believed; several tracestates are one list."""
+    arrival = arrive([("traceparent", "a"), ("traceparent", "b"), ("tracestate", "k=v"), ("tracestate", "l=w")])
+    assert (arrival.traceparent, arrival.tracestate) == ("", "k=v,l=w")
+
+
 def test_no_two_checks_share_a_decision_id() -> None:
     """Decision ids are unique and sort by time."""
     ids = [arrive(()).decision_id for _ in range(1000)]

@@ -213,6 +213,20 @@ def test_audit_lines_tell_of_every_check(tmp_path: Path) -> None:
     assert ['"decision":"allow"' in line for line in lines] == [True, False] * 10
 
 
+def test_a_rotated_audit_log_is_reopened_on_sighup(tmp_path: Path) -> None:
+    """After the file was renamed and SIGHUP sent, lines go into a new file, and none is lost."""
+    address = f"127.0.0.1:{free_port()}"
+    world = World(tmp_path, settings=settings(address))
+    log, old = tmp_path / "audit.jsonl", tmp_path / "audit.jsonl.1"
+    with serve(world.config_file, address) as running:
+        running.check(world.check(None))
+        log.rename(old)
+        running.process.send_signal(signal.SIGHUP)
+        until(log.exists)
+        running.check(world.check(None))
+    assert [len(file.read_text().splitlines()) for file in (old, log)] == [1, 1]
+
+
 def test_a_full_audit_log_denies(tmp_path: Path) -> None:
     """With the audit log on a full device, what would be allowed is denied with 503."""
     if not os.path.exists("/dev/full"):  # noqa: PTH110  a device, not a path of ours

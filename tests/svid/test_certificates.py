@@ -53,6 +53,9 @@ HARD_TO_READ = {
     "a DNS name that is not UTF-8": named((URI, AGENT.encode()), (DNS, b"\xff")),
     "an address of three bytes": named((URI, AGENT.encode()), (ADDRESS, b"abc")),
     "an X.400 name": named((URI, AGENT.encode()), (X400, b"")),
+    "a TLS feature that nobody knows": CA.mint(
+        AGENT, extensions=[(x509.UnrecognizedExtension(ExtensionOID.TLS_FEATURE, b"\x30\x03\x02\x01\x63"), False)]
+    ).pem,
     "a key usage that is none": CA.mint(
         AGENT, with_usage=False, extensions=[(x509.UnrecognizedExtension(ExtensionOID.KEY_USAGE, b"\x05\0"), True)]
     ).pem,

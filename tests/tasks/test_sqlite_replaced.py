@@ -50,6 +50,31 @@ def test_a_new_file_at_the_path_is_followed(file: Path) -> None:
             assert here.remembers(new.id) is None
 
 
+def test_a_new_file_in_the_same_state_is_another_file(file: Path, tmp_path: Path) -> None:
+    """What was remembered of the old file is forgotten even where both have seen equally many changes."""
+    with node_on(file) as node:
+        old = kept(node)
+    with node_on(tmp_path / "other.db") as node:
+        kept(node)
+    with node_on(file) as node:
+        assert old == node.finds(old.id)
+        remove(file)
+        (tmp_path / "other.db").rename(file)
+        assert node.remembers(old.id) is None
+
+
+def test_a_fetch_that_finds_no_file_makes_knowledge_old_at_once(file: Path) -> None:
+    """Once a fetch has found the file gone, no peek renews our knowledge, although the next look is not due."""
+    with node_on(file, file_check_seconds=3600) as node:
+        task = kept(node)
+        as_of_ns = node.memory.as_of_ns
+        remove(file)
+        with pytest.raises(Unavailable):
+            node.fetch(task.id)
+        node.store.peek()
+        assert (as_of_ns, 1) == (node.memory.as_of_ns, failures(node))
+
+
 def test_a_fetch_notices_a_new_file_before_a_peek_does(file: Path, tmp_path: Path) -> None:
     """No task of the old file enters memory once there is another at the path."""
     with node_on(file, file_check_seconds=3600) as here:

@@ -291,7 +291,11 @@ def test_a_collector_that_is_down_costs_no_check_anything(
     assert fanout.failures == {}
     assert down < 2 * up
     assert len(caplog.records) <= 8
-    assert {"authz.observe"} == {each.name for each in caplog.records}
+    # The gRPC exporter says by itself, once, that it was shut down while it was trying.
+    assert {each.name for each in caplog.records} <= {
+        "authz.observe",
+        "opentelemetry.exporter.otlp.proto.grpc.exporter",
+    }
 
 
 def test_a_collector_that_comes_back_is_sent_to_again(environment: pytest.MonkeyPatch) -> None:

@@ -57,11 +57,10 @@ Seconds = Annotated[float, Field(ge=0, le=3600)]
 
 
 class TlsFiles(Document):
-    """What our own port shows, and by which authorities a caller's certificate must be issued."""
+    """Our own certificate from files; read anew when they change."""
 
     certificate_file: ExistingFile
     private_key_file: ExistingFile
-    client_ca_file: ExistingFile
 
 
 class ServerSettings(Document):
@@ -69,37 +68,62 @@ class ServerSettings(Document):
 
     listen: Address
     transport: Literal["tls", "plaintext"]
-    tls: TlsFiles | None = None
+    svid: TlsFiles | Literal["workload-api"] | None = None  # what our port shows, with transport tls
+    envoys: tuple[SpiffeUri, ...] = ()  # who may ask, with transport tls
     health_listen: Address | None = None  # grpc.health.v1 alone and in plain text, for probes that cannot do TLS
     drain_seconds: Seconds = 5.0  # NOT_SERVING, and still answering; longer than Envoy's health check interval
     stop_grace_seconds: Seconds = 5.0  # for calls in flight once draining is over
     check_timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 0.15  # below Envoy's ext_authz timeout
-    max_request_bytes: Annotated[int, Field(ge=65536, le=256 * 1024 * 1024)] = (
-        16 * 1024 * 1024
-    )  # above Envoy's body limit
+    max_request_bytes: Annotated[int, Field(ge=65536, le=256 * 1024 * 1024)] = 16 * 1024 * 1024  # above Envoy's limit
     max_connection_age_seconds: Annotated[int, Field(ge=1)] = 600  # so that connections spread over new replicas
 
     @model_validator(mode="after")
-    def _tls_as_named(self) -> Self:
-        if self.transport == "tls" and self.tls is None:
-            raise PydanticCustomError(
-                "tls_missing", "transport is tls, but the key tls with its three files is missing"
-            )
-        if self.transport == "plaintext" and self.tls is not None:
-            raise PydanticCustomError("tls_unused", "transport is plaintext, but the key tls is given; remove one")
+    def _as_the_transport_needs(self) -> Self:
+        if self.transport == "tls" and self.svid is None:
+            raise PydanticCustomError("svid_missing", "transport is tls, so svid says what our port shows")
+        if self.transport == "tls" and not self.envoys:
+            raise PydanticCustomError("envoys_missing", "transport is tls, so envoys lists the SPIFFE IDs that may ask")
+        if self.transport == "plaintext" and (self.svid is not None or self.envoys):
+            raise PydanticCustomError("tls_unused", "transport is plaintext, so svid and envoys have no meaning")
         return self
 
 
 class TrustDomainSettings(Document):
-    """Where one trust domain's bundle is read from: a PEM file with its authorities."""
+    """Where one trust domain's bundle comes from: a file (PEM, or a SPIFFE bundle document), or the Workload API."""
 
-    bundle_file: ExistingFile
+    bundle_file: ExistingFile | None = None
+    bundle: Literal["workload-api"] | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.bundle_file is None) == (self.bundle is None):
+            raise PydanticCustomError("bundle", "give either bundle_file, or bundle: workload-api")
+        return self
+
+
+class WorkloadApiSettings(Document):
+    """The SPIFFE Workload API. Without a socket, SPIFFE_ENDPOINT_SOCKET names it."""
+
+    socket: str | None = None
+    max_staleness_seconds: Annotated[float, Field(ge=1, le=7 * 86400)] = 3600.0  # how long bundles count without it
+
+
+class JwtSettings(Document):
+    """A JWT-SVID that callers send beside their certificate. It must name the same workload."""
+
+    header: HeaderName
+    audience: Annotated[tuple[str, ...], Field(min_length=1)]  # any of these must be in the token's aud
+    leeway_seconds: Annotated[float, Field(ge=0, le=60)] = 10.0
+    required: bool = False
 
 
 class IdentitySettings(Document):
-    """Whose certificates are believed. Each trust domain has its own bundle; they are never merged."""
+    """Who is believed about whom. Each trust domain has its own bundle; they are never merged."""
 
+    mode: Literal["certificate", "attested", "xfcc", "sidecar"] = "certificate"
     trust_domains: Annotated[dict[TrustDomain, TrustDomainSettings], Field(min_length=1)]
+    workload_api: WorkloadApiSettings = WorkloadApiSettings()
+    jwt: JwtSettings | None = None
 
 
 class TaskSettings(Document):
@@ -140,6 +164,13 @@ class Settings(Document):
     catalog: CatalogSettings
     policy: PolicySettings
     audit: AuditSettings
+
+    @model_validator(mode="after")
+    def _envoys_word_needs_a_proven_envoy(self) -> Self:
+        if self.identity.mode != "certificate" and self.server.transport != "tls":
+            message = "identity.mode {mode} takes an Envoy's word, so server.transport must be tls"
+            raise PydanticCustomError("mode", message, {"mode": self.identity.mode})
+        return self
 
 
 def load_settings(file: Path) -> Settings:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from authz.core.decision import Decision, Deny, Verdict, conclude
 from authz.core.errors import Refused
 from authz.core.hop import Hop
-from authz.core.identity import Identity
+from authz.core.identity import Asker, Identity
 from authz.core.memory import Memory
 from authz.core.outcome import Answer, Know, Lacks, Needs
 from authz.core.query import Query
@@ -20,13 +20,14 @@ from authz.core.reasons import Reason
 from authz.core.record import Arrival, Record
 from authz.core.request import Request
 from authz.core.task import Task, parse_task_id
-from authz.ports import Catalog, Decode, Encode, Policy, Verifier
+from authz.ports import Catalog, Decode, Door, Encode, Policy, Verifier
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pipeline:
     """The steps and what they stand on. `task_header` is lower-case."""
 
+    door: Door
     decode: Decode
     verifier: Verifier
     memory: Memory
@@ -38,6 +39,7 @@ class Pipeline:
 
     def check(self, arrival: Arrival, message: bytes) -> Answer | Needs:
         """Decide one hop, or say what must be known first."""
+        asker: Asker | None = None
         request: Request | None = None
         identity: Identity | None = None
         task: Task | None = None
@@ -48,10 +50,12 @@ class Pipeline:
         wants: frozenset[Know] = frozenset()
         now = arrival.unix_seconds
         try:
-            # 1. What did Envoy say?
+            # 0. Who asks?
+            asker = self.door.admit(arrival)
+            # 1. What does it say?
             request = self.decode(message)
             # 2. Who calls?
-            identity = self.verifier.verify(request, now)
+            identity = self.verifier.verify(request, asker, arrival)
             # 3. On whose errand?
             task_id = parse_task_id(request.headers.get(self.task_header, ()))
             task = self.memory.find(task_id)
@@ -73,7 +77,7 @@ class Pipeline:
             raise
         except BaseException as error:  # noqa: BLE001  a defect denies too; a panic in native code is no Exception
             decision, fault = Deny(Reason.INTERNAL_ERROR, f"{type(error).__name__}: {error}"), error
-        record = Record(arrival, request, identity, task, hop, verdict, decision, fault)
+        record = Record(arrival, asker, request, identity, task, hop, verdict, decision, fault)
         # 7. Say so.
         return Needs(wants, record) if wants else Answer(self.encode(record), record)
 

@@ -8,10 +8,10 @@ from typing import Protocol
 
 from authz.core.decision import Verdict
 from authz.core.hop import Hop
-from authz.core.identity import Identity
+from authz.core.identity import Asker, Identity
 from authz.core.outcome import Know
 from authz.core.query import Query
-from authz.core.record import Record
+from authz.core.record import Arrival, Record
 from authz.core.request import Request
 from authz.core.task import Task
 
@@ -22,11 +22,22 @@ Encode = Callable[[Record], bytes]
 """The answer on the wire, for every record there can be. Pure and total."""
 
 
+class Door(Protocol):
+    """Knows who may ask."""
+
+    def admit(self, arrival: Arrival) -> Asker:
+        """The Envoy that asks; raises Refused unless it is proven and may. Arithmetic, no I/O."""
+        ...
+
+
 class Verifier(Protocol):
     """Proves who calls."""
 
-    def verify(self, request: Request, unix_seconds: float) -> Identity:
-        """The proven identity; raises Refused. Arithmetic on a snapshot of the trust bundles, no I/O."""
+    def verify(self, request: Request, asker: Asker, arrival: Arrival) -> Identity:
+        """The proven identity; raises Refused. Arithmetic on a snapshot of the trust bundles, no I/O.
+
+        The moment is the arrival's. Who asks matters where the proof is the word of an Envoy.
+        """
         ...
 
 

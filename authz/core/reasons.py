@@ -48,6 +48,9 @@ class Reason(Enum):
     POLICY_FORBIDS = ("policy_forbids", 403, "A policy forbids it.")
     POLICY_PERMITS_NOTHING = ("policy_permits_nothing", 403, "No policy permits it.")
 
+    ASKER_UNPROVEN = ("asker_unproven", 503, "The Envoy that asks did not prove who it is.")
+    ASKER_NOT_ALLOWED = ("asker_not_allowed", 503, "The workload that asks is not on the list of Envoys that may.")
+    TRUST_BUNDLES_STALE = ("trust_bundles_stale", 503, "The source of trust bundles has been lost for too long.")
     INTERNAL_ERROR = ("internal_error", 503, "The check failed inside the server.")
     CHECK_TIMED_OUT = ("check_timed_out", 503, "The check took longer than its time budget.")
     TASK_STORE_UNAVAILABLE = ("task_store_unavailable", 503, "The task store does not answer, or is too stale.")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from authz.core.decision import Decision, Verdict
 from authz.core.hop import Hop
-from authz.core.identity import Identity
+from authz.core.identity import Asker, Identity
 from authz.core.request import Request
 from authz.core.task import Task
 
@@ -18,6 +18,7 @@ class Arrival:
     decision_id: str
     traceparent: str = ""  # of Envoy's client span, from the call's own metadata
     tracestate: str = ""
+    unverified_asker_certificate: str = ""  # PEM of the leaf that our TLS peer showed; empty in plain text
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Record:
     """All that one check found out, down to where it ended. What was not reached is None."""
 
     arrival: Arrival
+    asker: Asker | None
     request: Request | None
     identity: Identity | None
     task: Task | None

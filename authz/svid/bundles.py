@@ -12,13 +12,15 @@ from types import MappingProxyType
 from typing import Self
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from authz.core.errors import Place, Problem, Refused, Unusable
 from authz.core.reasons import Reason
 from authz.core.spiffe import NotASpiffeId, check_trust_domain
 from authz.svid.certificates import NotACertificate, UnverifiedCertificate, parse_certificate, split_pem
 
+_NONE: Mapping[str, PublicKeyTypes] = MappingProxyType({})
 _REMEDY = "Leave only the trust domain's CA certificates in the file, as its authority publishes them."
 
 
@@ -36,6 +38,7 @@ class TrustBundle:
 
     trust_domain: str
     authorities: tuple[x509.Certificate, ...]
+    jwt_authorities: Mapping[str, PublicKeyTypes] = _NONE  # by key id; they vouch for JWT-SVIDs and nothing else
 
     def __post_init__(self) -> None:
         try:
@@ -44,7 +47,7 @@ class TrustBundle:
                 _must_be_authority(UnverifiedCertificate.read(authority))
         except (NotASpiffeId, NotACertificate) as error:
             raise NotATrustBundle(str(error)) from error
-        if not self.authorities:
+        if not self.authorities and not self.jwt_authorities:
             raise NotATrustBundle(f"the bundle of {self.trust_domain} holds no authority")
 
 
@@ -75,19 +78,35 @@ class Bundles:
 
 
 class BundleSource:
-    """Holds the snapshot that counts now, behind one reference: whoever reads it sees all of a change, or none."""
+    """Holds the snapshot that counts now, behind one reference: whoever reads it sees all of a change, or none.
 
-    def __init__(self, bundles: Bundles) -> None:
+    A source that has lost its origin says since when (`lost_at`); after the declared staleness its bundles no longer
+    count. Times are CLOCK_BOOTTIME.
+    """
+
+    def __init__(self, bundles: Bundles, *, max_staleness_ns: int | None = None) -> None:
+        """Without `max_staleness_ns` the snapshot never goes stale, as with files: they are the origin."""
         self._current = bundles
+        self._max_staleness_ns = max_staleness_ns
+        self._lost_at_ns: int | None = None
 
-    @property
-    def current(self) -> Bundles:
-        """The snapshot to verify against. Take it once for each check."""
+    def current(self, boot_ns: int) -> Bundles:
+        """The snapshot to verify against, at this moment; raises Refused once it is stale. Take it once a check."""
+        if self._lost_at_ns is not None and self._max_staleness_ns is not None:
+            age_ns = boot_ns - self._lost_at_ns
+            if age_ns > self._max_staleness_ns:
+                raise Refused(Reason.TRUST_BUNDLES_STALE, f"lost {age_ns / 1e9:.1f} s ago")
         return self._current
 
     def replace(self, bundles: Bundles) -> None:
-        """Let this snapshot count from the next check on."""
+        """Let this snapshot count from the next check on; it is fresh."""
         self._current = bundles
+        self._lost_at_ns = None
+
+    def lost(self, boot_ns: int) -> None:
+        """The origin does not answer since this moment; told twice, the first counts."""
+        if self._lost_at_ns is None:
+            self._lost_at_ns = boot_ns
 
 
 def load_bundle_file(trust_domain: str, path: Path) -> TrustBundle:
@@ -137,4 +156,7 @@ def _digest(bundles: Mapping[str, TrustBundle]) -> str:
         # DER tells its own length; the name ends at a byte it cannot hold, the list with its count.
         digest.update(b"%s/%d:" % (name.encode(), len(encoded)))
         digest.update(b"".join(encoded))
+        for key_id, key in sorted(bundles[name].jwt_authorities.items()):
+            digest.update(b"%s=" % key_id.encode())
+            digest.update(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
     return digest.hexdigest()

@@ -1,0 +1,39 @@
+"""The door: who may ask us at all, by the certificate that the TLS peer of our own port showed."""
+
+from authz.core.errors import Refused
+from authz.core.identity import Asker
+from authz.core.reasons import Reason
+from authz.core.record import Arrival
+from authz.core.spiffe import SpiffeId
+from authz.svid.x509 import Prover
+
+_ANYONE = Asker(None)
+
+
+class OpenDoor:
+    """For plain text, which the configuration asks for by name: whoever reaches the port may ask."""
+
+    def admit(self, arrival: Arrival) -> Asker:  # noqa: ARG002  nobody is asked for anything
+        """An asker without a name."""
+        return _ANYONE
+
+
+class GuardedDoor:
+    """Admits the workloads on the allow-list, proven by the same rules as callers. An empty list admits nobody."""
+
+    def __init__(self, prover: Prover, allowed: frozenset[SpiffeId]) -> None:
+        self._prover = prover
+        self._allowed = allowed
+
+    def admit(self, arrival: Arrival) -> Asker:
+        """The proven Envoy; raises Refused."""
+        if not arrival.unverified_asker_certificate:
+            raise Refused(Reason.ASKER_UNPROVEN, "no certificate")
+        try:
+            proven = self._prover.prove(arrival.unverified_asker_certificate, arrival)
+        except Refused as refused:
+            # The reason is about the Envoy's certificate, not the caller's.
+            raise Refused(Reason.ASKER_UNPROVEN, f"{refused.reason}: {refused.detail}") from refused
+        if proven.spiffe_id not in self._allowed:
+            raise Refused(Reason.ASKER_NOT_ALLOWED, proven.spiffe_id.uri)
+        return Asker(proven.spiffe_id)

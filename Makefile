@@ -3,9 +3,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+CACHE := $(abspath $(or $(AUTHZ_CACHE),.cache))
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo demo-up test check format proto bench clean
+.PHONY: demo demo-up test check format proto bench clean spire test-spire demo-spire
 
 demo: $(INSTALLED)
 	@$(BIN)/authz demo
@@ -30,6 +31,18 @@ proto: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m bench
+
+spire:
+	@test -d $(CACHE) || { mkdir -p $(CACHE) && echo '*' >$(CACHE)/.gitignore; }
+	@tools/build-spire $(CACHE)/spire/bin
+
+# Without Go, and without the programs on the PATH, the tests are skipped and say so.
+test-spire: $(INSTALLED)
+	@! command -v go >/dev/null || $(MAKE) --no-print-directory spire
+	@AUTHZ_SPIRE=1 AUTHZ_CACHE=$(CACHE) $(BIN)/pytest -q tests/spire
+
+demo-spire: $(INSTALLED) spire
+	@AUTHZ_CACHE=$(CACHE) $(BIN)/authz demo --spire
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import click
 
-from authz.cli.options import Moment, config_option, json_option, shown_time
+from authz.cli.options import Moment, SpiffeIdType, config_option, json_option, shown_time
 from authz.core.decision import Allow
 from authz.core.record import Record
+from authz.core.spiffe import SpiffeId
 
 
 @click.command("explain")
@@ -16,15 +17,18 @@ from authz.core.record import Record
 @click.option(
     "--at", "unix_seconds", type=Moment(), help="Decide as if it were this instant (recorded certificates expire)."
 )
+@click.option("--asker", type=SpiffeIdType(), help="The Envoy that asked, where identity.mode takes its word.")
 @click.argument("recorded_file", metavar="REQUEST", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-def command(config_file: Path, as_json: bool, unix_seconds: float | None, recorded_file: Path) -> None:
+def command(
+    config_file: Path, as_json: bool, unix_seconds: float | None, asker: SpiffeId | None, recorded_file: Path
+) -> None:
     """Tell step by step how the check recorded in REQUEST is decided, with the task store as it is now.
 
     REQUEST is a CheckRequest in protobuf's JSON form (alone, or as "check_request"), or its bytes in a .bin file.
     """
     from authz.wiring.recorded import decide_recorded  # noqa: PLC0415  engines are slow to import, and help does not need them
 
-    steps = tell(decide_recorded(config_file, recorded_file, unix_seconds))
+    steps = tell(decide_recorded(config_file, recorded_file, unix_seconds, asker))
     if as_json:
         click.echo(json.dumps([{"step": name, "found": found} for name, found in steps], indent=2))
         return

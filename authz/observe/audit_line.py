@@ -13,7 +13,7 @@ from typing import assert_never
 
 from authz.core.decision import Allow, Decision, Deny, Verdict
 from authz.core.hop import ActionClass, Hop
-from authz.core.identity import Identity
+from authz.core.identity import Asker, Identity
 from authz.core.record import Record
 from authz.core.request import Request
 from authz.core.task import Task
@@ -24,7 +24,7 @@ MAX_LINE_BYTES = 4096
 
 FIELDS = (
     *("time", "decision_id", "decision", "reason", "detail"),
-    *("agent", "proof", "task", "owner", "purpose"),
+    *("agent", "proof", "asker", "task", "owner", "purpose"),
     *("action", "classes", "resource", "dataset", "sensitivity"),
     *("method", "host", "path", "policies", "policy_version", "cache_hit"),
     *("trace_id", "span_id", "source_address", "duration_us"),
@@ -34,7 +34,7 @@ FIELDS = (
 # The most characters of a text as it stands on the line, escapes included. Together they keep to MAX_LINE_BYTES with
 # the long texts at their tight bound, which a test holds them to.
 _LONG, _LONG_WHEN_TIGHT = 1024, 96
-_AGENT = 1024
+_AGENT = 768
 _NAME = 256
 _WORD = 128
 _METHOD = 32
@@ -64,6 +64,7 @@ def _line(record: Record, duration_seconds: float, long: int) -> str:
         _text(arrival.decision_id, _WORD),
         *_outcome(record.decision, long),
         *_caller(record.identity),
+        _asker(record.asker),
         *_errand(record.task),
         *_attempt(record.hop),
         *_asked(request, long),
@@ -90,6 +91,10 @@ def _caller(identity: Identity | None) -> tuple[str, str]:
     if identity is None:
         return _NULL, _NULL
     return _text(identity.spiffe_id.uri, _AGENT), f'"{identity.proof.value}"'
+
+
+def _asker(asker: Asker | None) -> str:
+    return _NULL if asker is None or asker.spiffe_id is None else _text(asker.spiffe_id.uri, _NAME)
 
 
 def _errand(task: Task | None) -> tuple[str, str, str]:

@@ -63,8 +63,11 @@ def outcome(decision: Decision) -> dict[str, AttributeValue]:
 def _attributes(record: Record) -> dict[str, AttributeValue]:
     """All that was found out; what was not reached has no attribute."""
     found = {**_RPC, "authz.decision_id": record.arrival.decision_id, **outcome(record.decision)}
+    if record.asker is not None and record.asker.spiffe_id is not None:
+        found["authz.asker"] = record.asker.spiffe_id.uri
     if record.identity is not None:
         found["authz.agent"] = record.identity.spiffe_id.uri
+        found["authz.proof"] = record.identity.proof.value
     if record.task is not None:
         found["authz.task_id"] = record.task.id
     if record.hop is not None:

@@ -14,11 +14,14 @@ from grpc_health.v1 import health_pb2_grpc
 from authz.core.errors import Unavailable
 from authz.server.checks import Metadata
 from authz.server.health import AUTHORIZATION, Health
-from authz.server.tls import TlsMaterial
+from authz.server.tls import TlsSource, server_credentials
 
-Handler = Callable[[bytes, Metadata, float | None], Awaitable[bytes]]
+Handler = Callable[[bytes, Metadata, str, float | None], Awaitable[bytes]]
+"""Message, metadata, PEM of the caller's certificate (empty in plain text), seconds until the caller gives up."""
 
 CHECK_METHOD = "Check"
+_CERTIFICATE = "x509_pem_cert"
+_NONE = (b"",)
 _MAX_METADATA_BYTES = 64 * 1024
 
 
@@ -35,7 +38,8 @@ def make_server(handler: Handler, health: Health, limits: Limits) -> grpc.aio.Se
     server = grpc.aio.server(options=_options(limits))
 
     async def check(message: bytes, context: grpc.aio.ServicerContext) -> bytes:
-        return await handler(message, context.invocation_metadata() or (), context.time_remaining())
+        certificate = context.auth_context().get(_CERTIFICATE, _NONE)[0].decode("latin-1")
+        return await handler(message, context.invocation_metadata() or (), certificate, context.time_remaining())
 
     methods = {CHECK_METHOD: grpc.unary_unary_rpc_method_handler(check)}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(AUTHORIZATION, methods),))
@@ -50,10 +54,10 @@ def make_health_server(health: Health, limits: Limits) -> grpc.aio.Server:
     return server
 
 
-def listen(server: grpc.aio.Server, address: str, tls: TlsMaterial | None) -> int:
+def listen(server: grpc.aio.Server, address: str, tls: TlsSource | None) -> int:
     """Bind the address (`HOST:PORT`, `unix:/path`); returns the port. Raises Unavailable."""
     try:
-        port = int(server.add_secure_port(address, _credentials(tls)) if tls else server.add_insecure_port(address))
+        port = _add(server, address, tls)
     except RuntimeError as error:
         raise Unavailable(f"cannot listen on {address}: {error}; is another process on it?") from error
     if not port:
@@ -61,9 +65,10 @@ def listen(server: grpc.aio.Server, address: str, tls: TlsMaterial | None) -> in
     return port
 
 
-def _credentials(tls: TlsMaterial) -> grpc.ServerCredentials:
-    pair = (tls.private_key, tls.certificate_chain)
-    return grpc.ssl_server_credentials([pair], tls.client_authorities, require_client_auth=True)
+def _add(server: grpc.aio.Server, address: str, tls: TlsSource | None) -> int:
+    if tls is None:
+        return int(server.add_insecure_port(address))
+    return int(server.add_secure_port(address, server_credentials(tls)))
 
 
 def _options(limits: Limits) -> list[tuple[str, int]]:

@@ -54,11 +54,17 @@ class Checks:
         self._later = later
         self._fetching: dict[frozenset[Know], asyncio.Task[None]] = {}
 
-    async def answer(self, message: bytes, metadata: Metadata, remaining_seconds: float | None = None) -> bytes:
+    async def answer(
+        self,
+        message: bytes,
+        metadata: Metadata,
+        unverified_asker_certificate: str = "",
+        remaining_seconds: float | None = None,
+    ) -> bytes:
         """The CheckResponse for a CheckRequest; a denial where anything went wrong."""
         started = time.perf_counter()
         try:
-            arrival = arrive(metadata)
+            arrival = arrive(metadata, unverified_asker_certificate)
             outcome = self._try(arrival, message)
             if isinstance(outcome, Needs):
                 budget = self._timeout_seconds
@@ -117,7 +123,7 @@ class Checks:
         return answer.message
 
 
-def arrive(metadata: Metadata) -> Arrival:
+def arrive(metadata: Metadata, unverified_asker_certificate: str = "") -> Arrival:
     """The moment and the carrier of a check that comes in now."""
     unix_seconds = time.time()
     parents, states = [], []
@@ -129,6 +135,5 @@ def arrive(metadata: Metadata) -> Arrival:
     # W3C Trace Context, 3.2.1 and 3.3.1: a repeated traceparent is none; repeated tracestates are one list.
     parent = parents[0] if len(parents) == 1 else ""
     boot_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-    return Arrival(
-        unix_seconds, boot_ns, uuid7(unix_seconds, os.urandom(_ID_RANDOMNESS_BYTES)), parent, ",".join(states)
-    )
+    decision_id = uuid7(unix_seconds, os.urandom(_ID_RANDOMNESS_BYTES))
+    return Arrival(unix_seconds, boot_ns, decision_id, parent, ",".join(states), unverified_asker_certificate)

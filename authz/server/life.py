@@ -12,9 +12,12 @@ from dataclasses import dataclass
 
 import grpc.aio
 
+from authz.core.errors import Refused, Unavailable
 from authz.server.aio import listen
 from authz.server.health import Health
-from authz.server.tls import TlsMaterial
+from authz.server.tls import TlsSource
+
+_READINESS_SECONDS = 0.2
 
 _log = logging.getLogger("authz.server")
 
@@ -26,7 +29,7 @@ class Endpoint:
     name: str
     server: grpc.aio.Server
     address: str
-    tls: TlsMaterial | None
+    tls: TlsSource | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,35 +46,70 @@ class Hooks:
 
     on_start: Callable[[], None]
     on_hangup: Callable[[], None]  # SIGHUP: log files have been renamed
+    why_unready: Callable[[], str]  # why callers should go elsewhere; empty where they may come
 
 
 async def run(endpoints: tuple[Endpoint, ...], health: Health, drain: Drain, hooks: Hooks) -> None:
-    """Serve until SIGTERM or SIGINT, then drain; a second signal ends the waiting. Raises Unavailable."""
+    """Serve until SIGTERM or SIGINT, then drain; a second signal ends the waiting. Raises Unavailable.
+
+    Endpoints are bound in their order, each as soon as it can be.
+    """
     stop, hurry = asyncio.Event(), asyncio.Event()
 
     def on_signal() -> None:
         (hurry if stop.is_set() else stop).set()
 
-    for endpoint in endpoints:
-        port = listen(endpoint.server, endpoint.address, endpoint.tls)
-        _log.info(
-            "%s on %s (%s)", endpoint.name, _shown(endpoint.address, port), "mTLS" if endpoint.tls else "plain text"
-        )
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
     loop.add_signal_handler(signal.SIGHUP, hooks.on_hangup)
+    await health.set_not_serving()
     for endpoint in endpoints:
+        await _wait_for_tls(endpoint, stop)
+        if stop.is_set():
+            return
+        port = listen(endpoint.server, endpoint.address, endpoint.tls)
+        carrier = "mTLS" if endpoint.tls else "plain text"
+        _log.info("%s on %s (%s)", endpoint.name, _shown(endpoint.address, port), carrier)
         await endpoint.server.start()
-    await health.set_serving()
     hooks.on_start()
-    await stop.wait()
+    await _tell_health(health, hooks.why_unready, stop)
     _log.info("draining for %g s", drain.drain_seconds)
     await health.set_not_serving()
     await _wait(hurry, drain.drain_seconds)
     _log.info("stopping; calls in flight have %g s", drain.stop_grace_seconds)
     await asyncio.gather(*(endpoint.server.stop(drain.stop_grace_seconds) for endpoint in endpoints))
     _log.info("stopped")
+
+
+async def _wait_for_tls(endpoint: Endpoint, stop: asyncio.Event) -> None:
+    """Without a certificate of its own a port cannot be bound: wait for the first, or until told to stop."""
+    told = False
+    while endpoint.tls is not None and not stop.is_set():
+        try:
+            endpoint.tls()
+        except (Refused, Unavailable) as error:
+            if not told:
+                _log.warning("%s on %s must wait: %s", endpoint.name, endpoint.address, error)
+            told = True
+            await _wait(stop, _READINESS_SECONDS)
+        else:
+            return
+
+
+async def _tell_health(health: Health, why_unready: Callable[[], str], stop: asyncio.Event) -> None:
+    """SERVING while there is no reason against it, until told to stop."""
+    told: str | None = None
+    while not stop.is_set():
+        why = why_unready()
+        if why != told:
+            await (health.set_not_serving() if why else health.set_serving())
+            if why:
+                _log.warning("not ready: %s", why)
+            else:
+                _log.info("ready")
+            told = why
+        await _wait(stop, _READINESS_SECONDS)
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

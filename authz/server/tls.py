@@ -1,39 +1,45 @@
-"""The TLS files of our own port, read and tried before anything listens."""
+"""The TLS of our own port: what to show and whom to shake hands with, asked anew at every handshake.
 
-import ssl
+grpc asks on threads of its own and waits for the answer, so it must come from memory. Where there is none it goes on
+with what it has; that is safe because who may ask is decided at each check, against the bundles of that moment.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Self
 
-from authz.core.errors import Place, Problem, Unusable
+import grpc
+
+from authz.core.errors import Refused, Unavailable
 
 
 @dataclass(frozen=True, slots=True)
 class TlsMaterial:
-    """PEM texts: our chain and key, and the authorities that callers' certificates must come from."""
+    """PEM texts: our chain and key, and the authorities of every trust domain that callers may come from.
+
+    grpc takes these authorities together, so a handshake says nothing about which trust domain a caller is of.
+    """
 
     certificate_chain: bytes
     private_key: bytes
     client_authorities: bytes
 
-    @classmethod
-    def read(cls, certificate_file: Path, private_key_file: Path, client_ca_file: Path) -> Self:
-        """The content of the files; raises Unusable where OpenSSL cannot use them, or key and certificate differ."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        try:
-            context.load_cert_chain(certificate_file, private_key_file, password=_no_password)
-        except (ssl.SSLError, OSError, ValueError) as error:
-            what = f"cannot be used with the key {private_key_file}: {error}"
-            remedy = "Give a PEM chain, leaf first, and the leaf's own PEM key without a password."
-            raise Unusable(Problem(Place(certificate_file), what, remedy)) from error
-        try:
-            context.load_verify_locations(client_ca_file)
-        except (ssl.SSLError, OSError) as error:
-            remedy = "Give the PEM certificates of the authorities that callers' certificates come from."
-            raise Unusable(Problem(Place(client_ca_file), f"holds no usable certificate: {error}", remedy)) from error
-        return cls(certificate_file.read_bytes(), private_key_file.read_bytes(), client_ca_file.read_bytes())
+
+TlsSource = Callable[[], TlsMaterial]
+"""What counts now; raises Unavailable or Refused where nothing does. From memory, and from any thread."""
 
 
-def _no_password() -> str:
-    """OpenSSL would ask on the terminal."""
-    raise ValueError("the key has a password")
+def server_credentials(source: TlsSource) -> grpc.ServerCredentials:
+    """Credentials that ask the source at each handshake and demand a certificate; raises what the source raises."""
+
+    def configuration() -> grpc.ServerCertificateConfiguration:
+        material = source()
+        pair = (material.private_key, material.certificate_chain)
+        return grpc.ssl_server_certificate_configuration([pair], material.client_authorities)
+
+    def renewed() -> grpc.ServerCertificateConfiguration | None:
+        try:
+            return configuration()
+        except (Unavailable, Refused):
+            return None
+
+    return grpc.dynamic_ssl_server_credentials(configuration(), renewed, require_client_authentication=True)

@@ -1,4 +1,4 @@
-"""Trust bundles: PEM files in, one immutable snapshot of whom we believe out.
+"""Trust bundles: whom we believe about which trust domain, in one immutable snapshot.
 
 Each trust domain keeps its own authorities. Two bundles are never merged, or the authority of one domain could sign
 for another (SPIFFE Trust Domain and Bundle, section 4).
@@ -7,7 +7,6 @@ for another (SPIFFE Trust Domain and Bundle, section 4).
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import MappingProxyType
 from typing import Self
 
@@ -15,13 +14,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from authz.core.errors import Place, Problem, Refused, Unusable
+from authz.core.errors import Refused
 from authz.core.reasons import Reason
 from authz.core.spiffe import NotASpiffeId, check_trust_domain
-from authz.svid.certificates import NotACertificate, UnverifiedCertificate, parse_certificate, split_pem
+from authz.svid.certificates import NotACertificate, UnverifiedCertificate
 
 _NONE: Mapping[str, PublicKeyTypes] = MappingProxyType({})
-_REMEDY = "Leave only the trust domain's CA certificates in the file, as its authority publishes them."
 
 
 class NotATrustBundle(ValueError):
@@ -38,13 +36,13 @@ class TrustBundle:
 
     trust_domain: str
     authorities: tuple[x509.Certificate, ...]
-    jwt_authorities: Mapping[str, PublicKeyTypes] = _NONE  # by key id; they vouch for JWT-SVIDs and nothing else
+    jwt_authorities: Mapping[str, PublicKeyTypes] = field(default_factory=lambda: _NONE)  # by key id; for tokens alone
 
     def __post_init__(self) -> None:
         try:
             check_trust_domain(self.trust_domain)
             for authority in self.authorities:
-                _must_be_authority(UnverifiedCertificate.read(authority))
+                must_be_authority(UnverifiedCertificate.read(authority))
         except (NotASpiffeId, NotACertificate) as error:
             raise NotATrustBundle(str(error)) from error
         if not self.authorities and not self.jwt_authorities:
@@ -53,23 +51,30 @@ class TrustBundle:
 
 @dataclass(frozen=True, slots=True)
 class Bundles:
-    """A snapshot of all trust bundles; `version` is a digest of its content. Made by `of`."""
+    """A snapshot of all trust bundles; `version` is a digest of its content. Made by `of`.
+
+    `stale` names the trust domains that are ours to know, but whose source has not told us, or not for too long.
+    """
 
     by_trust_domain: Mapping[str, TrustBundle]
     version: str = field(compare=False)
+    stale: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, bundles: Iterable[TrustBundle]) -> Self:
+    def of(cls, bundles: Iterable[TrustBundle], *, stale: Iterable[str] = ()) -> Self:
         """The snapshot that holds these bundles, perhaps none; raises ValueError where a trust domain has two."""
         by_trust_domain: dict[str, TrustBundle] = {}
         for bundle in bundles:
             if bundle.trust_domain in by_trust_domain:
                 raise ValueError(f"there are two bundles for {bundle.trust_domain}, and bundles are never merged")
             by_trust_domain[bundle.trust_domain] = bundle
-        return cls(MappingProxyType(by_trust_domain), _digest(by_trust_domain))
+        unknown = frozenset(stale)
+        return cls(MappingProxyType(by_trust_domain), _digest(by_trust_domain, unknown), unknown)
 
     def of_trust_domain(self, name: str) -> TrustBundle:
         """The bundle of that trust domain alone; raises Refused."""
+        if name in self.stale:
+            raise Refused(Reason.TRUST_BUNDLES_STALE, name)
         bundle = self.by_trust_domain.get(name)
         if bundle is None:
             known = ", ".join(sorted(self.by_trust_domain)) or "none"
@@ -80,13 +85,14 @@ class Bundles:
 class BundleSource:
     """Holds the snapshot that counts now, behind one reference: whoever reads it sees all of a change, or none.
 
-    A source that has lost its origin says since when (`lost_at`); after the declared staleness its bundles no longer
-    count. Times are CLOCK_BOOTTIME.
+    A source that has lost its origin says since when (`lost`); after the declared staleness its bundles no longer
+    count: then nothing does, or what the snapshot's maker said is left. Times are CLOCK_BOOTTIME.
     """
 
     def __init__(self, bundles: Bundles, *, max_staleness_ns: int | None = None) -> None:
         """Without `max_staleness_ns` the snapshot never goes stale, as with files: they are the origin."""
         self._current = bundles
+        self._once_stale: Bundles | None = None
         self._max_staleness_ns = max_staleness_ns
         self._lost_at_ns: int | None = None
 
@@ -95,12 +101,14 @@ class BundleSource:
         if self._lost_at_ns is not None and self._max_staleness_ns is not None:
             age_ns = boot_ns - self._lost_at_ns
             if age_ns > self._max_staleness_ns:
+                if self._once_stale is not None:
+                    return self._once_stale
                 raise Refused(Reason.TRUST_BUNDLES_STALE, f"lost {age_ns / 1e9:.1f} s ago")
         return self._current
 
-    def replace(self, bundles: Bundles) -> None:
-        """Let this snapshot count from the next check on; it is fresh."""
-        self._current = bundles
+    def replace(self, bundles: Bundles, *, once_stale: Bundles | None = None) -> None:
+        """Let this snapshot count from the next check on; it is fresh. `once_stale` counts when it no longer is."""
+        self._current, self._once_stale = bundles, once_stale
         self._lost_at_ns = None
 
     def lost(self, boot_ns: int) -> None:
@@ -109,28 +117,7 @@ class BundleSource:
             self._lost_at_ns = boot_ns
 
 
-def load_bundle_file(trust_domain: str, path: Path) -> TrustBundle:
-    """The bundle in a PEM file of one or more CA certificates; raises Unusable, naming every one that is none."""
-    authorities: list[x509.Certificate] = []
-    problems: list[Problem] = []
-    for line, pem in split_pem(_read(path)):
-        try:
-            certificate = parse_certificate(pem)
-            _must_be_authority(certificate)
-            authorities.append(certificate.parsed)
-        except (NotACertificate, NotATrustBundle) as error:
-            problems.append(Problem(Place(path, line), str(error), _REMEDY))
-    if problems:
-        raise Unusable(*problems)
-    if not authorities:
-        raise Unusable(Problem(Place(path), "there is no PEM certificate in the file", _REMEDY))
-    try:
-        return TrustBundle(trust_domain, tuple(authorities))
-    except NotATrustBundle as error:
-        raise Unusable(Problem(Place(path), f"trust domain {trust_domain!r}: {error}")) from error
-
-
-def _must_be_authority(certificate: UnverifiedCertificate) -> None:
+def must_be_authority(certificate: UnverifiedCertificate) -> None:
     """It may sign certificates (X509-SVID sections 4.1 and 4.3); raises NotATrustBundle.
 
     RFC 5280 section 6.1.4 (n) asks for keyCertSign only where there is a key usage, and roots without one are in use.
@@ -141,22 +128,15 @@ def _must_be_authority(certificate: UnverifiedCertificate) -> None:
         raise NotATrustBundle("the certificate is not of an authority: its key usage lacks keyCertSign")
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        remedy = "Create the file, or correct its path or permissions."
-        raise Unusable(Problem(Place(path), f"cannot be read: {error.strerror}", remedy)) from error
-
-
-def _digest(bundles: Mapping[str, TrustBundle]) -> str:
-    digest = hashlib.sha256()
+def _digest(bundles: Mapping[str, TrustBundle], stale: frozenset[str]) -> str:
+    digest = hashlib.sha256(b"".join(b"!%s/" % name.encode() for name in sorted(stale)))
     for name in sorted(bundles):
         encoded = [each.public_bytes(Encoding.DER) for each in bundles[name].authorities]
         # DER tells its own length; the name ends at a byte it cannot hold, the list with its count.
         digest.update(b"%s/%d:" % (name.encode(), len(encoded)))
         digest.update(b"".join(encoded))
         for key_id, key in sorted(bundles[name].jwt_authorities.items()):
-            digest.update(b"%s=" % key_id.encode())
+            encoded_id = key_id.encode("utf-8", "surrogatepass")
+            digest.update(b"%d:%s=" % (len(encoded_id), encoded_id))
             digest.update(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
     return digest.hexdigest()

@@ -75,6 +75,13 @@ def parse_certificate(pem: bytes) -> UnverifiedCertificate:
     return UnverifiedCertificate.read(parsed)
 
 
+def read_der(der: bytes) -> UnverifiedCertificate:
+    """The one certificate that these bytes are; raises NotACertificate."""
+    with _reading():
+        parsed = x509.load_der_x509_certificate(der)
+    return UnverifiedCertificate.read(parsed)
+
+
 def split_pem(pem: bytes) -> Iterator[tuple[int, bytes]]:
     """The texts that each begin with one certificate, with the number of the line they begin on."""
     starts = [match.start() for match in _BEGIN.finditer(pem)]

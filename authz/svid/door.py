@@ -26,12 +26,14 @@ class GuardedDoor:
         self._allowed = allowed
 
     def admit(self, arrival: Arrival) -> Asker:
-        """The proven Envoy; raises Refused."""
+        """The proven Envoy; raises Refused. Its certificate is plain PEM, in which no percent sign occurs."""
         if not arrival.unverified_asker_certificate:
             raise Refused(Reason.ASKER_UNPROVEN, "no certificate")
         try:
             proven = self._prover.prove(arrival.unverified_asker_certificate, arrival)
         except Refused as refused:
+            if refused.reason is Reason.TRUST_BUNDLES_STALE:
+                raise
             # The reason is about the Envoy's certificate, not the caller's.
             raise Refused(Reason.ASKER_UNPROVEN, f"{refused.reason}: {refused.detail}") from refused
         if proven.spiffe_id not in self._allowed:

@@ -5,29 +5,22 @@ read, whom does it name, is it a leaf of the right form, do we know its trust do
 to that domain's own bundle, and did Envoy mean the same. The first rule that is broken names the reason.
 """
 
-import datetime as dt
-from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
 from cachetools import LRUCache
-from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from cryptography.x509.verification import Criticality, ExtensionPolicy, Policy, PolicyBuilder, Store, VerificationError
 
 from authz.core.errors import Refused
-from authz.core.identity import Identity, Proof
+from authz.core.identity import Asker, Identity, Proof
 from authz.core.reasons import Reason
+from authz.core.record import Arrival
 from authz.core.request import Request
 from authz.core.spiffe import NotASpiffeId, SpiffeId
-from authz.svid.bundles import Bundles, BundleSource, TrustBundle
-from authz.svid.certificates import (
-    NotACertificate,
-    UnverifiedCertificate,
-    Window,
-    parse_certificate,
-    without_warnings,
-)
+from authz.svid.bundles import Bundles, BundleSource
+from authz.svid.certificates import NotACertificate, UnverifiedCertificate, Window, parse_certificate
+from authz.svid.forwarded import unverified_chain
+from authz.svid.paths import read_intermediates, validate_path
 
 MAX_CERTIFICATE_CHARACTERS = 65_536
 """A TLS certificate is a few kilobytes. With the number of entries, this bounds the memory of the cache."""
@@ -43,31 +36,52 @@ class Proven:
     window: Window
 
 
-class X509Verifier:
-    """Proves callers by their X509-SVIDs against the snapshot that counts now.
+class Prover:
+    """Proves workloads by their X509-SVIDs against the snapshot that counts now: callers, and the Envoys that ask.
 
-    What was proven is remembered for `cache_entries` (at least 1) certificates, each under its text and the bundles'
-    version, so a change of the bundles forgets it; refusals are not kept. There is no lock: checks run in one thread.
+    What was proven is remembered for `cache_entries` (at least 1) certificates, each under its text, its chain's and
+    the bundles' version, so a change of the bundles forgets it; refusals are not kept. There is no lock: checks run in
+    one thread.
     """
 
     def __init__(self, source: BundleSource, *, cache_entries: int) -> None:
         self._source = source
-        self._proven: LRUCache[tuple[str, str], Proven] = LRUCache(cache_entries)
+        self._proven: LRUCache[tuple[str, str, str], Proven] = LRUCache(cache_entries)
 
-    def verify(self, request: Request, unix_seconds: float) -> Identity:
-        """The identity that the certificate proves and the principal names; raises Refused."""
-        _must_show_certificate(request)
-        bundles = self._source.current
-        key = (request.unverified_certificate, bundles.version)
+    def prove(self, unverified_certificate: str, arrival: Arrival, unverified_chain: str = "") -> Identity:
+        """The identity that a leaf certificate proves at the arrival's moment; raises Refused.
+
+        Certificate and chain are PEM, URL-encoded or not: no PEM text has a percent sign.
+        """
+        bundles = self._source.current(arrival.boot_ns)
+        key = (unverified_certificate, unverified_chain, bundles.version)
         proven = self._proven.get(key)
-        if proven is None or not proven.window.holds_at(unix_seconds):
-            proven = self._proven[key] = prove(request.unverified_certificate, bundles, unix_seconds)
-        _must_be_principal(request, proven.identity)
+        if proven is None or not proven.window.holds_at(arrival.unix_seconds):
+            proven = prove(unverified_certificate, unverified_chain, bundles, arrival.unix_seconds)
+            self._proven[key] = proven
         return proven.identity
 
 
-def prove(unverified_certificate: str, bundles: Bundles, unix_seconds: float) -> Proven:
-    """The identity of a leaf certificate, given as Envoy passes it: PEM, URL-encoded; raises Refused."""
+class CertificateVerifier:
+    """Mode `certificate`: callers are who the certificate that Envoy passes on proves, whoever asks.
+
+    Envoy's `source.certificate` is the leaf alone. Where its issuer is not in the bundle, the way there is looked for
+    in the chain of x-forwarded-client-cert, which Envoy writes if told to (`set_current_client_cert_details.chain`).
+    """
+
+    def __init__(self, prover: Prover) -> None:
+        self._prover = prover
+
+    def verify(self, request: Request, asker: Asker, arrival: Arrival) -> Identity:  # noqa: ARG002  the proof is not its word
+        """The identity that the certificate proves and the principal names; raises Refused."""
+        _must_show_certificate(request)
+        identity = self._prover.prove(request.unverified_certificate, arrival, unverified_chain(request))
+        must_be_principal(request, identity.spiffe_id)
+        return identity
+
+
+def prove(unverified_certificate: str, unverified_chain: str, bundles: Bundles, unix_seconds: float) -> Proven:
+    """The identity of a leaf certificate and how long it holds; both texts as Envoy passes them; raises Refused."""
     leaf = _read_certificate(unverified_certificate)
     unverified_id = _read_spiffe_id(leaf)
     _must_be_leaf(leaf)
@@ -77,52 +91,8 @@ def prove(unverified_certificate: str, bundles: Bundles, unix_seconds: float) ->
     _must_have_critical_name(leaf)
     bundle = bundles.of_trust_domain(unverified_id.trust_domain)
     _must_be_valid_at(leaf.window, unix_seconds)
-    window = validate_path(leaf, (), bundle, unix_seconds)
+    window = validate_path(leaf, read_intermediates(unverified_chain, leaf), bundle, unix_seconds)
     return Proven(Identity(unverified_id, Proof.CERTIFICATE, window.ends_unix_seconds), window)
-
-
-def validate_path(
-    leaf: UnverifiedCertificate,
-    intermediates: Sequence[UnverifiedCertificate],
-    bundle: TrustBundle,
-    unix_seconds: float,
-) -> Window:
-    """The window of a path from the leaf to the bundle, by RFC 5280 section 6; raises Refused where none is valid now.
-
-    Envoy's `source.certificate` is the leaf alone, so its issuer must be in the bundle. An authority whose constraints
-    the library cannot judge, as with any URI name constraint, leads nowhere.
-    """
-    moment = dt.datetime.fromtimestamp(unix_seconds, dt.UTC)
-    policies = {"ca_policy": _AUTHORITY_POLICY, "ee_policy": _LEAF_POLICY}
-    builder = PolicyBuilder().store(Store(list(bundle.authorities))).time(moment).extension_policies(**policies)
-    try:
-        with without_warnings():
-            path = builder.build_client_verifier().verify(leaf.parsed, [each.parsed for each in intermediates]).chain
-    except VerificationError as error:
-        raise Refused(Reason.SVID_UNTRUSTED, f"{bundle.trust_domain}: {error!s:.500}") from error
-    window = Window(
-        max(each.not_valid_before_utc for each in path).timestamp(),
-        min(each.not_valid_after_utc for each in path).timestamp(),
-    )
-    if not window.holds_at(unix_seconds):  # the library reads its time in whole seconds
-        raise Refused(Reason.SVID_UNTRUSTED, f"{bundle.trust_domain}: an authority on the path has just expired")
-    return window
-
-
-def _must_sign_certificates(_: Policy, __: x509.Certificate, usage: x509.KeyUsage | None) -> None:
-    if usage is not None and not usage.key_cert_sign:
-        raise ValueError("the key usage lacks keyCertSign")
-
-
-# The library's own policies are those of the web: they ask for an authority key identifier, and for a subject
-# alternative name that is critical exactly where there is no subject. These ask for RFC 5280; the form of the leaf is
-# asked by the rules below, and cA and path lengths by the library whatever the policy.
-_AUTHORITY_POLICY = (
-    ExtensionPolicy.permit_all()
-    .require_present(x509.BasicConstraints, Criticality.AGNOSTIC, None)
-    .may_be_present(x509.KeyUsage, Criticality.AGNOSTIC, _must_sign_certificates)
-)
-_LEAF_POLICY = ExtensionPolicy.permit_all().require_present(x509.SubjectAlternativeName, Criticality.AGNOSTIC, None)
 
 
 def _must_show_certificate(request: Request) -> None:
@@ -198,8 +168,8 @@ def _must_be_valid_at(window: Window, unix_seconds: float) -> None:
         raise Refused(Reason.SVID_NOT_YET_VALID, f"for another {window.begins_unix_seconds - unix_seconds:.0f} s")
 
 
-def _must_be_principal(request: Request, identity: Identity) -> None:
+def must_be_principal(request: Request, spiffe_id: SpiffeId) -> None:
     """Envoy takes other names where there is no URI SAN, so what it names proves nothing, but it must not differ."""
-    if request.unverified_principal != identity.spiffe_id.uri:
-        found = f"principal {request.unverified_principal!r:.200}, certificate {identity.spiffe_id}"
+    if request.unverified_principal != spiffe_id.uri:
+        found = f"principal {request.unverified_principal!r:.200}, proven {spiffe_id}"
         raise Refused(Reason.PRINCIPAL_MISMATCH, found)

@@ -17,10 +17,10 @@ from authz.server.aio import Limits, make_health_server, make_server
 from authz.server.checks import Checks
 from authz.server.health import Health
 from authz.server.life import Drain, Endpoint, Hooks, run
-from authz.server.tls import TlsMaterial
 from authz.tasks.sqlite import SqliteTasks
 from authz.wire.encode import FALLBACK
 from authz.wiring.knowledge import Knowledge, make_pipeline, read
+from authz.wiring.trust import Trust
 
 _log = logging.getLogger("authz")
 
@@ -46,19 +46,18 @@ async def _serve(knowledge: Knowledge, started: float) -> None:
         timeout_seconds=settings.server.check_timeout_seconds,
         later=asyncio.get_running_loop().call_soon,
     )
-    health = Health()
+    health, trust = Health(), knowledge.trust
+    trust.start()
+    hooks = Hooks(
+        on_start=lambda: _log.info("serving after %.3f s", time.perf_counter() - started),
+        on_hangup=lambda: _reopen(audit),
+        why_unready=trust.why_unready,
+    )
     drain = Drain(settings.server.drain_seconds, settings.server.stop_grace_seconds)
     try:
-        await run(
-            _endpoints(settings.server, knowledge.tls, checks, health),
-            health,
-            drain,
-            Hooks(
-                on_start=lambda: _log.info("serving after %.3f s", time.perf_counter() - started),
-                on_hangup=lambda: _reopen(audit),
-            ),
-        )
+        await run(_endpoints(settings.server, trust, checks, health), health, drain, hooks)
     finally:
+        await trust.stop()
         telemetry.shutdown(settings.server.stop_grace_seconds)
         audit.close()
         store.close()
@@ -73,9 +72,11 @@ def _reopen(audit: JsonLinesAudit) -> None:
         _log.info("audit log reopened")
 
 
-def _endpoints(server: ServerSettings, tls: TlsMaterial | None, checks: Checks, health: Health) -> tuple[Endpoint, ...]:
+def _endpoints(server: ServerSettings, trust: Trust, checks: Checks, health: Health) -> tuple[Endpoint, ...]:
+    tls = trust.tls_material if server.transport == "tls" else None
     limits = Limits(server.max_request_bytes, server.max_connection_age_seconds)
-    endpoints = (Endpoint("checks", make_server(checks.answer, health, limits), server.listen, tls),)
+    checking = Endpoint("checks", make_server(checks.answer, health, limits), server.listen, tls)
     if server.health_listen is None:
-        return endpoints
-    return (*endpoints, Endpoint("health", make_health_server(health, limits), server.health_listen, None))
+        return (checking,)
+    # Health first: while our own certificate is waited for, it can say so.
+    return Endpoint("health", make_health_server(health, limits), server.health_listen, None), checking

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from authz.core.decision import Allow, Deny, Verdict
 from authz.core.hop import ActionClass, Hop, Sensitivity
-from authz.core.identity import Identity, Proof
+from authz.core.identity import Asker, Identity, Proof
 from authz.core.reasons import Reason
 from authz.core.record import Record
 from authz.core.spiffe import SpiffeId
@@ -39,6 +39,7 @@ def test_the_line_of_an_allowed_hop_tells_all_that_was_found_out() -> None:
         "detail": None,
         "agent": "spiffe://example.org/agent/support",
         "proof": "certificate",
+        "asker": "spiffe://example.org/envoy",
         "task": "01990000-0000-7000-8000-00000000002a",
         "owner": "alice@example.org",
         "purpose": "answer ticket 4711",
@@ -63,7 +64,7 @@ def test_the_line_of_an_allowed_hop_tells_all_that_was_found_out() -> None:
 
 def test_what_was_not_reached_is_null() -> None:
     """A check that ended at its first step has a line too, with every field, and null where nothing is known."""
-    nothing = dict.fromkeys(("request", "identity", "task", "hop", "verdict"))
+    nothing = dict.fromkeys(("asker", "request", "identity", "task", "hop", "verdict"))
     arrival = example.arrival(traceparent="")
     fields = read(example.denied(Reason.REQUEST_MALFORMED, "not a CheckRequest", arrival=arrival, **nothing), 2.5)
     expected = {
@@ -76,6 +77,18 @@ def test_what_was_not_reached_is_null() -> None:
         "duration_us": 2_500_000,
     }
     assert dict.fromkeys(FIELDS) | expected == fields
+
+
+def test_an_asker_without_a_name_is_null() -> None:
+    """In plain text nobody knows who asks, and the line says nothing of it."""
+    assert read(example.record(asker=Asker(None)))["asker"] is None
+
+
+def test_the_proof_names_the_mode() -> None:
+    """Each kind of proof is told apart on the line."""
+    agent = SpiffeId.parse(example.AGENT)
+    told = [read(example.record(identity=Identity(agent, proof, 0)))["proof"] for proof in Proof]
+    assert told == ["certificate", "attested", "xfcc", "sidecar"]
 
 
 def test_classes_and_policies_are_sorted() -> None:
@@ -164,6 +177,7 @@ def test_the_longest_line_there_can_be_fits_a_pipe() -> None:
     wide = SMILE * 5000
     longest = Record(
         arrival=example.arrival(),
+        asker=Asker(SpiffeId.parse("spiffe://example.org/" + "e" * 2000)),
         request=example.request(method=wide, host=wide, path=wide, source_address=wide),
         identity=Identity(SpiffeId.parse("spiffe://example.org/" + "a" * 2000), Proof.CERTIFICATE, 0),
         task=example.task(id="a" * 128, owner=wide, purpose=wide),

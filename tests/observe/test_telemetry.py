@@ -112,7 +112,9 @@ def test_a_check_is_a_span_below_envoys(
         "rpc.response.status_code": "OK",
         "authz.decision": "allow",
         "authz.decision_id": arrival().decision_id,
+        "authz.asker": "spiffe://example.org/envoy",
         "authz.agent": "spiffe://example.org/agent/support",
+        "authz.proof": "certificate",
         "authz.task_id": "01990000-0000-7000-8000-00000000002a",
         "authz.action": "crm.contact.read",
         "authz.action_classes": ["read"],
@@ -152,7 +154,7 @@ def test_our_own_trouble_is_an_error(environment: pytest.MonkeyPatch) -> None:
 
 def test_what_was_not_reached_has_no_attribute(environment: pytest.MonkeyPatch) -> None:
     """A check that ended at its first step has a span of the decision alone."""
-    nothing = dict.fromkeys(("request", "identity", "task", "hop", "verdict"))
+    nothing = dict.fromkeys(("asker", "request", "identity", "task", "hop", "verdict"))
     span = only_span(exported(environment, denied(Reason.REQUEST_MALFORMED, "", **nothing)))
     assert {key for key in plain(span.attributes) if key.startswith("authz.")} == {
         "authz.decision",

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from authz.core.decision import Allow, Decision, Deny, Verdict
 from authz.core.hop import ActionClass, Hop, Operation, Sensitivity
-from authz.core.identity import Identity, Proof
+from authz.core.identity import Asker, Identity, Proof
 from authz.core.ids import uuid7
 from authz.core.reasons import Reason
 from authz.core.record import Arrival, Record
@@ -26,6 +26,7 @@ from authz.demo.ca import DevelopmentCa
 NOW = 1_800_000_000.123456
 """2027-01-15T08:00:00.123456Z: the moment of every record that is not asked for another."""
 AGENT = "spiffe://example.org/agent/support"
+ENVOY = "spiffe://example.org/envoy"
 TRACE_ID, SPAN_ID = "5b8efff798038103d269b633813fc60c", "eee19b7ec3c1b174"
 TRACEPARENT = f"00-{TRACE_ID}-{SPAN_ID}-01"
 QUERY_SECRET = "token=swordfish"  # stands in the query of every record's path
@@ -89,6 +90,7 @@ def record(**changes: Any) -> Record:  # noqa: ANN401  as above
     policies = frozenset({"support-works-on-contacts"})
     plain = Record(
         arrival=arrival(),
+        asker=Asker(SpiffeId.parse(ENVOY)),
         request=request(),
         identity=Identity(SpiffeId.parse(AGENT), Proof.CERTIFICATE, NOW + 3600),
         task=task(),
@@ -115,7 +117,9 @@ def records() -> st.SearchStrategy[Record]:
             decision_id=st.just(uuid7(NOW, b"0123456789")),
             traceparent=_ANY_TEXT | st.sampled_from(["", TRACEPARENT, TRACEPARENT[:-1] + "0"]),
             tracestate=_ANY_TEXT | st.just("vendor=1"),
+            unverified_asker_certificate=_ANY_SHORT_TEXT | st.just(_certificate()),
         ),
+        asker=st.none() | st.builds(Asker, st.none() | _SPIFFE_IDS),
         request=st.none() | _requests(_certificate()),
         identity=st.none() | st.builds(Identity, _SPIFFE_IDS, st.sampled_from(Proof), st.just(NOW + 3600)),
         task=st.none() | _TASKS,

@@ -7,7 +7,8 @@ import pytest
 from authz.core.errors import Refused, Unusable
 from authz.core.reasons import Reason
 from authz.demo.ca import DevelopmentCa, key_usage
-from authz.svid.bundles import Bundles, BundleSource, NotATrustBundle, TrustBundle, load_bundle_file
+from authz.svid.bundle_documents import load_bundle_file
+from authz.svid.bundles import Bundles, BundleSource, NotATrustBundle, TrustBundle
 from tests.svid.checks import AGENT, DOMAIN, NOW, bundle, der_of, pem_of
 
 CA, SECOND = DevelopmentCa(DOMAIN, now=NOW), DevelopmentCa(DOMAIN, now=NOW)
@@ -135,10 +136,10 @@ def test_a_snapshot_does_not_change() -> None:
     """Whoever took a snapshot keeps it, whatever happens to the source and to what it was made from."""
     made_from = [bundle(CA)]
     source = BundleSource(Bundles.of(made_from))
-    taken = source.current
+    taken = source.current(0)
     made_from.append(bundle(FOREIGN))
     source.replace(Bundles.of(made_from))
     assert {DOMAIN} == set(taken.by_trust_domain)
-    assert {DOMAIN, "evil.example"} == set(source.current.by_trust_domain)
+    assert {DOMAIN, "evil.example"} == set(source.current(0).by_trust_domain)
     with pytest.raises(TypeError):
         taken.by_trust_domain["evil.example"] = bundle(FOREIGN)  # type: ignore[index]  # that it cannot be done is the point

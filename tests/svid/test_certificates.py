@@ -11,7 +11,7 @@ from authz.core.reasons import Reason
 from authz.demo.ca import DevelopmentCa
 from authz.svid.bundles import NotATrustBundle, TrustBundle
 from authz.svid.certificates import NotACertificate, UnverifiedCertificate, parse_certificate, split_pem
-from tests.svid.checks import AGENT, AT, DOMAIN, NOW, bundle, der_of, judge, pem_of, request, verifier
+from tests.svid.checks import AGENT, ANYONE, AT, DOMAIN, NOW, arrival, bundle, der_of, judge, pem_of, request, verifier
 
 CA = DevelopmentCa(DOMAIN, now=NOW)
 SUBJECT = "\0abc"  # as a bit string it says: no unused bits, then three bytes
@@ -79,7 +79,7 @@ def test_a_negative_serial_number_refuses(filters: str) -> None:
     with warnings.catch_warnings(record=True) as shown:
         warnings.simplefilter(filters)  # type: ignore[arg-type]  # one of the actions above
         with pytest.raises(Refused, match="serial number cannot be negative") as refused:
-            verifier(bundle(CA)).verify(request(negative_serial()), AT)
+            verifier(bundle(CA)).verify(request(negative_serial()), ANYONE, arrival())
     assert refused.value.reason is Reason.SVID_UNTRUSTED
     assert shown == []
 

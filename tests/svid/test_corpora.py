@@ -12,12 +12,13 @@ import pytest
 from authz.core.errors import Unusable
 from authz.core.reasons import Reason
 from authz.demo.ca import DevelopmentCa
-from authz.svid.bundles import NotATrustBundle, TrustBundle, load_bundle_file
+from authz.svid.bundle_documents import load_bundle_file
+from authz.svid.bundles import NotATrustBundle, TrustBundle
 from authz.svid.certificates import UnverifiedCertificate, Window, parse_certificate, split_pem
-from authz.svid.x509 import validate_path
+from authz.svid.paths import validate_path
 from tests.support import corpora
 from tests.support.refusals import outcome
-from tests.svid.checks import DOMAIN, bundle, judge, pem_of, request, verifier
+from tests.svid.checks import DOMAIN, bundle, found, judge, pem_of, request, verifier
 
 CAPTURED_AT = dt.datetime(2026, 11, 22, 15, 24, tzinfo=dt.UTC)
 COUNT, FORM, USAGE = Reason.SVID_URI_SAN_COUNT, Reason.SPIFFE_ID_MALFORMED, Reason.SVID_KEY_USAGE
@@ -44,8 +45,8 @@ CAPTURED: dict[str, tuple[Reason, str | Reason]] = {
 
 def captured() -> tuple[str, dict[str, dict[str, Any]]]:
     """The authority that Envoy trusted, and the cases by name."""
-    found = json.loads((corpora.folder("envoy-captured") / "mtls_checkrequests.json").read_text())
-    return found["trusted_ca_pem"], {each["case"]: each for each in found["cases"]}
+    recorded = json.loads((corpora.folder("envoy-captured") / "mtls_checkrequests.json").read_text())
+    return recorded["trusted_ca_pem"], {each["case"]: each for each in recorded["cases"]}
 
 
 @pytest.mark.parametrize("name", CAPTURED)
@@ -57,7 +58,7 @@ def test_a_caller_that_envoy_let_through_is_judged_again(name: str, tmp_path: Pa
     caller = verifier(load_bundle_file("td.test", tmp_path / "bundle.pem"))
     source = cases[name]["check_request"]["attributes"]["source"]
     sent = replace(request("", source["principal"]), unverified_certificate=source["certificate"])
-    assert CAPTURED[name][0] is outcome(partial(caller.verify, sent, CAPTURED_AT.timestamp()))
+    assert CAPTURED[name][0] is found(caller, sent, at=CAPTURED_AT.timestamp())
 
 
 @pytest.mark.parametrize("name", CAPTURED)
@@ -117,19 +118,19 @@ def pems(file: Path) -> list[str]:
     content = file.read_bytes()
     if file.suffix != ".der":
         return [part.decode() for _, part in split_pem(content)] or [content.decode()]
-    found = []
+    certificates = []
     while content:
         length = 4 + int.from_bytes(content[2:4], "big")  # a sequence of 256 to 65535 bytes
-        found.append(pem_of(content[:length]))
+        certificates.append(pem_of(content[:length]))
         content = content[length:]
-    return found
+    return certificates
 
 
 def files(pattern: str) -> list[Path]:
     """The files of the corpus that the pattern names, of which there must be one."""
-    found = sorted(corpora.folder("spiffe-x509").glob(pattern))
-    assert found
-    return found
+    matching = sorted(corpora.folder("spiffe-x509").glob(pattern))
+    assert matching
+    return matching
 
 
 @pytest.mark.parametrize("pattern", FORMS)
@@ -176,8 +177,8 @@ def test_a_chain_that_another_implementation_made_leads_to_its_root() -> None:
     at = dt.datetime(2020, 3, 24, 14, 30, tzinfo=dt.UTC).timestamp()
     assert leaf.window == validate_path(leaf, [intermediate], root, at)
     for intermediates, anchors in (([], root), ([intermediate], bundle(STRANGER))):
-        found: Window | Reason = outcome(partial(validate_path, leaf, intermediates, anchors, at))
-        assert found is Reason.SVID_UNTRUSTED
+        window: Window | Reason = outcome(partial(validate_path, leaf, intermediates, anchors, at))
+        assert window is Reason.SVID_UNTRUSTED
 
 
 @pytest.mark.parametrize(

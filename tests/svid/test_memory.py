@@ -3,24 +3,24 @@
 from authz.core.reasons import Reason
 from authz.demo.ca import DevelopmentCa
 from authz.svid.bundles import Bundles, BundleSource, TrustBundle
-from authz.svid.x509 import X509Verifier
-from tests.svid.checks import AGENT, AT, DOMAIN, NOW, bundle, judge, request
+from authz.svid.x509 import CertificateVerifier, Prover
+from tests.svid.checks import AGENT, ANYONE, AT, DOMAIN, NOW, arrival, bundle, judge, request
 
 OLD, NEW = DevelopmentCa(DOMAIN, now=NOW), DevelopmentCa(DOMAIN, now=NOW)
 
 
-def holding(*bundles: TrustBundle, cache_entries: int = 100) -> tuple[BundleSource, X509Verifier]:
+def holding(*bundles: TrustBundle, cache_entries: int = 100) -> tuple[BundleSource, CertificateVerifier]:
     """A source and the verifier that reads it."""
     source = BundleSource(Bundles.of(bundles))
-    return source, X509Verifier(source, cache_entries=cache_entries)
+    return source, CertificateVerifier(Prover(source, cache_entries=cache_entries))
 
 
 def test_what_was_proven_is_not_proven_again() -> None:
     """The same certificate gives the very same identity, in whichever copy of its text it comes."""
     _, caller = holding(bundle(OLD))
     certificate = OLD.mint(AGENT)
-    first = caller.verify(request(certificate.pem), AT)
-    assert caller.verify(request(certificate.pem), AT + 1) is first
+    first = caller.verify(request(certificate.pem), ANYONE, arrival())
+    assert caller.verify(request(certificate.pem), ANYONE, arrival(AT + 1)) is first
 
 
 def test_a_removed_authority_denies_its_leaves_at_the_next_check() -> None:
@@ -59,9 +59,9 @@ def test_bundles_of_the_same_content_keep_what_was_proven() -> None:
     """Reading the bundles anew costs nothing where they have not changed."""
     source, caller = holding(bundle(OLD))
     certificate = OLD.mint(AGENT)
-    first = caller.verify(request(certificate.pem), AT)
+    first = caller.verify(request(certificate.pem), ANYONE, arrival())
     source.replace(Bundles.of([bundle(OLD)]))
-    assert caller.verify(request(certificate.pem), AT) is first
+    assert caller.verify(request(certificate.pem), ANYONE, arrival()) is first
 
 
 def test_a_remembered_caller_expires_on_time() -> None:
@@ -83,4 +83,4 @@ def test_the_memory_is_bounded() -> None:
     for _ in range(2):
         for number, certificate in enumerate(callers):
             assert judge(caller, certificate.pem, f"{AGENT}/{number}") == f"{AGENT}/{number}"
-            assert len(caller._proven) <= 2
+            assert len(caller._prover._proven) <= 2

@@ -5,7 +5,6 @@ import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import pytest
@@ -18,8 +17,21 @@ from authz.core.reasons import Reason
 from authz.core.spiffe import SpiffeId
 from authz.demo.ca import DAY, DevelopmentCa, key_usage
 from authz.svid.x509 import MAX_CERTIFICATE_CHARACTERS
-from tests.support.refusals import outcome
-from tests.svid.checks import AGENT, AT, DOMAIN, NOW, bundle, der_of, judge, pem_of, request, verifier
+from tests.svid.checks import (
+    AGENT,
+    ANYONE,
+    AT,
+    DOMAIN,
+    NOW,
+    arrival,
+    bundle,
+    der_of,
+    judge,
+    pem_of,
+    request,
+    verifier,
+    who,
+)
 
 CA = DevelopmentCa(DOMAIN, now=NOW)
 FORGER = DevelopmentCa(DOMAIN, now=NOW)  # of the same name, with another key
@@ -32,7 +44,7 @@ def test_a_correct_svid_proves_its_spiffe_id() -> None:
     certificate = CA.mint(AGENT)
     until = certificate.certificate.not_valid_after_utc.timestamp()
     expected = Identity(SpiffeId.parse(AGENT), Proof.CERTIFICATE, until)
-    assert expected == verifier(bundle(CA)).verify(request(certificate.pem), AT)
+    assert expected == verifier(bundle(CA)).verify(request(certificate.pem), ANYONE, arrival())
 
 
 @pytest.mark.parametrize(
@@ -243,7 +255,7 @@ KEY_PEM = GOOD.key_pem
 def test_what_is_not_one_certificate_is_malformed(pem: str) -> None:
     """Text that is not exactly one readable certificate is refused as malformed, whatever else it is."""
     certificate = replace(request(""), unverified_certificate=pem)
-    assert Reason.CERTIFICATE_MALFORMED is outcome(partial(verifier(bundle(CA)).verify, certificate, AT))
+    assert Reason.CERTIFICATE_MALFORMED is who(verifier(bundle(CA)), certificate)
     if "\udcff" not in pem:
         assert Reason.CERTIFICATE_MALFORMED is judge(verifier(bundle(CA)), pem)
 
@@ -252,7 +264,7 @@ def test_a_plus_sign_is_part_of_base64() -> None:
     """A plus that Envoy did not escape stays a plus, and one turned into a blank is not turned back."""
     certificate = next(each for each in (CA.mint(AGENT) for _ in range(100)) if "+" in each.pem)
     plain = replace(request(""), unverified_certificate=certificate.pem)
-    assert str(verifier(bundle(CA)).verify(plain, AT).spiffe_id) == AGENT
+    assert who(verifier(bundle(CA)), plain) == AGENT
     assert Reason.CERTIFICATE_MALFORMED is judge(verifier(bundle(CA)), certificate.pem.replace("+", " ", 1))
 
 

@@ -6,7 +6,6 @@ same workload.
 
 import hashlib
 import re
-from dataclasses import replace
 
 from cachetools import LRUCache
 
@@ -65,7 +64,7 @@ class JwtVerifier:
         if token.subject != identity.spiffe_id:
             raise Refused(Reason.JWT_OF_ANOTHER_WORKLOAD, f"sub {token.subject}, caller {identity.spiffe_id}")
         until = min(identity.valid_until_unix_seconds, token.expires_unix_seconds + self._leeway_seconds)
-        return replace(identity, valid_until_unix_seconds=until)
+        return Identity(identity.spiffe_id, identity.proof, until)
 
     def _prove(self, unverified_token: str, arrival: Arrival) -> Token:
         bundles = self._source.current(arrival.boot_ns)

@@ -89,6 +89,16 @@ class World:
         }
         self.config_file.write_text(yaml.safe_dump({**sections, **self.settings}))
 
+    @classmethod
+    def guarded(cls, folder: Path, **identity: object) -> "World":
+        """A world whose port is TLS and where ENVOY alone may ask; `identity` changes that section."""
+        ca = DevelopmentCa(DOMAIN)
+        certificate_file, key_file = ca.mint(AUTHZ).write(folder, "authz")
+        svid = {"certificate_file": certificate_file.name, "private_key_file": key_file.name}
+        server = {"listen": "127.0.0.1:0", "transport": "tls", "svid": svid, "envoys": [ENVOY]}
+        trusted = {"trust_domains": {DOMAIN: {"bundle_file": "bundle.pem"}}}
+        return cls(folder, ca, {"server": server, "identity": {**trusted, **identity}})
+
     @property
     def config_file(self) -> Path:
         """The configuration."""
@@ -146,13 +156,13 @@ class Running:
     pipeline: Pipeline
     store: SqliteTasks
 
-    def decide(self, message: bytes, *, at: float | None = None) -> Record:
+    def decide(self, message: bytes, *, at: float | None = None, asker: Certificate | None = None) -> Record:
         """The record of one check, fetched for and run again as the server does."""
-        return self.answer(message, at=at).record
+        return self.answer(message, at=at, asker=asker).record
 
-    def answer(self, message: bytes, *, at: float | None = None) -> Answer:
-        """The answer to one check."""
-        arrival = arrival_now(at)
+    def answer(self, message: bytes, *, at: float | None = None, asker: Certificate | None = None) -> Answer:
+        """The answer to one check, asked by a TLS peer with that certificate, or in plain text."""
+        arrival = replace(arrival_now(at), unverified_asker_certificate=asker.pem if asker else "")
         for _ in range(3):
             self.store.peek()
             outcome = self.pipeline.check(arrival, message)

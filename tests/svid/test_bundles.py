@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from authz.core.errors import Refused, Unusable
 from authz.core.reasons import Reason
@@ -127,9 +128,21 @@ def test_the_version_tells_contents_apart() -> None:
         [bundle(CA), TrustBundle("evil.example", (FOREIGN.root, SECOND.root))],
         [bundle(CA, SECOND), bundle(FOREIGN)],
     ]
+    key, other = (ec.generate_private_key(ec.SECP256R1()).public_key() for _ in range(2))
+    snapshots += [[bundle(CA, keys=keys)] for keys in ({"a": key}, {"b": key}, {"a": other}, {"a": key, "b": other})]
+    snapshots += [[TrustBundle(DOMAIN, (), {"a": key})]]
     versions = [Bundles.of(each).version for each in snapshots]
     assert len(set(versions)) == len(snapshots)
     assert versions == [Bundles.of(reversed(each)).version for each in snapshots]
+
+
+def test_the_version_tells_what_is_stale_apart() -> None:
+    """What was proven while a trust domain was fresh is forgotten when it no longer is."""
+    versions = {Bundles.of([bundle(CA)], stale=stale).version for stale in ((), (DOMAIN,), ("a", "b"), ("ab",))}
+    assert len(versions) == 4
+    with pytest.raises(Refused) as refused:
+        Bundles.of([bundle(CA)], stale=[DOMAIN]).of_trust_domain(DOMAIN)
+    assert refused.value.reason is Reason.TRUST_BUNDLES_STALE
 
 
 def test_a_snapshot_does_not_change() -> None:

@@ -11,12 +11,27 @@ from authz.core.reasons import Reason
 from authz.demo.ca import DevelopmentCa
 from authz.svid.bundles import NotATrustBundle, TrustBundle
 from authz.svid.certificates import NotACertificate, parse_certificate
-from tests.svid.checks import AGENT, DOMAIN, NOW, bundle, der_of, judge, pem_of, request, verifier, who
+from tests.svid.checks import (
+    AGENT,
+    DOMAIN,
+    NOW,
+    XFCC,
+    bundle,
+    chain_header,
+    der_of,
+    judge,
+    pem_of,
+    request,
+    verifier,
+    who,
+)
 
 CA = DevelopmentCa(DOMAIN, now=NOW)
 CERTIFICATE = CA.mint(AGENT, dns=("support.example.org",), subject="support")
 FORGED = DevelopmentCa(DOMAIN, now=NOW).mint(AGENT)
 DER = der_of(CERTIFICATE.certificate)
+MIDDLE = DevelopmentCa(DOMAIN, now=NOW, parent=CA)
+BELOW = MIDDLE.mint(AGENT)
 
 DOMAINS = ("a.example", "b.example", "c.example", "a.example.b.example")
 AUTHORITIES = {name: DevelopmentCa(name, now=NOW) for name in DOMAINS}
@@ -63,6 +78,18 @@ def test_a_certificate_text_with_a_character_changed_is_not_another_identity(dat
     sent = replace(sent, unverified_certificate=text[:place] + character + text[place + 1 :])
     told = who(verifier(bundle(CA)), sent)
     assert isinstance(told, Reason) or told == AGENT
+
+
+@given(st.data())
+def test_no_chain_makes_another_identity(data: st.DataObject) -> None:
+    """Change a few characters of the header with the chain: the leaf is untrusted, or it is still the same caller."""
+    header = chain_header(BELOW.pem, pem_of(der_of(MIDDLE.root)))[XFCC][0]
+    place = data.draw(st.integers(0, len(header)))
+    put = data.draw(st.text('ABab01+/=%2,;"\\', max_size=3))
+    changed = header[:place] + put + header[place + data.draw(st.integers(0, 3)) :]
+    told = who(verifier(bundle(CA)), request(BELOW.pem, headers={XFCC: (changed,)}))
+    assert told in {AGENT, Reason.SVID_UNTRUSTED}
+    assert who(verifier(bundle(CA)), request(FORGED.pem, headers={XFCC: (changed,)})) is Reason.SVID_UNTRUSTED
 
 
 @given(st.sets(st.sampled_from(DOMAINS)), st.sampled_from(DOMAINS), st.sampled_from(DOMAINS))

@@ -161,7 +161,7 @@ def test_a_refusal_is_retried_until_it_ends(api: DevelopmentWorkloadApi, code: g
         async with following(api.endpoint, OURS, first_seconds=0) as followed:
             with pytest.raises(Unavailable, match=code.name):
                 await followed.feed.wait_for_first(0.5)
-            assert min(each.failures_in_a_row for each in followed.feed.streams) > 1
+            await until(lambda: min(each.failures_in_a_row for each in followed.feed.streams) > 1)
             api.admit()
             await followed.feed.wait_for_first(15)
             assert {OURS} == followed.domains

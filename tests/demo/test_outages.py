@@ -59,15 +59,17 @@ def counter(envoy: Envoy, name: str) -> int:
 @MODES
 @pytest.mark.parametrize("script", [hang, abort], ids=["hangs", "aborts"])
 def test_no_proper_answer_is_a_no(yard: Yard, service: Tool, script: object, *, failure_mode_allow: bool) -> None:
-    """An authz that hangs or fails the call denies the hop with 503 within a second; fail open lets all through."""
+    """An authz that hangs or fails the call denies the hop with 503; fail open lets all through."""
     authorizer = yard.authorizer(script)  # type: ignore[arg-type]
     envoy = yard.envoy(
         service.address, authorizer.address, failure_mode_allow=failure_mode_allow, check_timeout_seconds=None
     )
-    before = len(service.received)
-    assert (200 if failure_mode_allow else 503) == status(call(yard, envoy))
-    assert int(failure_mode_allow) == len(service.received) - before
+    before, calls = len(service.received), 0
+    while not authorizer.checks and calls < 20:  # a busy machine may give up before authz is asked
+        assert status(call(yard, envoy)) == (200 if failure_mode_allow else 503)
+        calls += 1
     assert authorizer.checks
+    assert len(service.received) - before == (calls if failure_mode_allow else 0)
 
 
 @MODES
@@ -108,6 +110,22 @@ def test_an_authz_that_drains_is_left(yard: Yard, service: Tool) -> None:
     asked = len(authorizer.checks)
     assert status(call(yard, envoy)) == 503
     assert asked == len(authorizer.checks)
+
+
+def test_a_patient_caller_asks_again(yard: Yard, service: Tool) -> None:
+    """A caller that asks again after a 503 gets its answer once authz is back, and the service gets one request."""
+    authorizer = yard.authorizer()
+
+    def recover(check: CheckRequest, context: grpc.ServicerContext) -> CheckResponse:
+        return (allow if len(authorizer.checks) > 3 else hang)(check, context)
+
+    authorizer.script = recover
+    envoy = yard.envoy(service.address, authorizer.address, check_timeout_seconds=None)
+    before = len(service.received)
+    outcome, tries = yard.agent.call_patiently(hardened(envoy), "GET", "/people/3")
+    assert status(outcome) == 200
+    assert tries > 1
+    assert len(service.received) - before == 1
 
 
 def test_a_caller_is_told_apart_from_silence(yard: Yard, service: Tool) -> None:

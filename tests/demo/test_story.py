@@ -69,16 +69,19 @@ def test_what_is_not_as_expected_shows(temporary_folder: Path, monkeypatch: pyte
     """A hop that gets another answer, or reaches a tool that it must not reach, fails the demo; its logs are kept."""
     right = PlannedHop("research", "lookup", 200)
     wrong = PlannedHop("research", "lookup", Reason.ACTION_NOT_GRANTED)
-    monkeypatch.setattr(story, "STORY", (Scene("One right, one wrong", (right, wrong)),))
+    denied = PlannedHop("research", "lookup", Reason.ACTION_NOT_GRANTED, method="POST", path="/reports")
+    missing = PlannedHop("crm", "lookup", 202, method="POST", tool="mail", path="/messages", relayed=True)
+    monkeypatch.setattr(story, "STORY", (Scene("Two right, two wrong", (right, wrong, denied, missing)),))
     monkeypatch.setattr(story, "LAST_SCENE", Scene("No more", ()))
     monkeypatch.setattr(story, "TASKS", {"lookup": TASKS["lookup"]})
     output = io.StringIO()
     status = story.play(Console(file=output, width=120), keep_running=False)
     said = output.getvalue()
     assert status == story.FAILED
-    assert said.splitlines()[-1] == "demo: 2 hops, 1 as expected"
+    assert said.splitlines()[-1] == "demo: 4 hops, 2 as expected"
     assert "NOT AS EXPECTED: expected 403 action_not_granted" in said
     assert "NOT AS EXPECTED: crm got it 1 times instead of 0" in said
+    assert "NOT AS EXPECTED: mail got it 0 times instead of 1" in said
     logs = [Path(line) for line in said.splitlines() if line.startswith(str(temporary_folder))]
     assert {"authz.log", "audit.jsonl", "envoy-crm.log"} <= {log.name for log in logs if log.is_file()}
     assert processes_of(temporary_folder) == []

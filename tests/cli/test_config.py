@@ -72,14 +72,6 @@ DAMAGES: dict[str, tuple[Callable[[World], object], list[str]]] = {
         lambda world: world.folder.joinpath("policies", "crm.cedar").write_text("permit (principal,"),
         ["crm.cedar:1"],
     ),
-    "no folder for tasks": (
-        lambda world: damage(world, "tasks.db", "nowhere/tasks.db"),
-        ["tasks.sqlite_file: there is no folder", "nowhere"],
-    ),
-    "no folder for the audit": (
-        lambda world: damage(world, "audit.jsonl", "nowhere/audit.jsonl"),
-        ["audit.file", "there is no folder", "nowhere"],
-    ),
     "no policies": (lambda world: world.folder.joinpath("policies", "crm.cedar").unlink(), ["policies"]),
 }
 

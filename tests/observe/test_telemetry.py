@@ -291,12 +291,8 @@ def test_a_collector_that_is_down_costs_no_check_anything(
     assert fanout.failures == {}
     # Waiting for the collector would cost a hundred times as much; other work on the machine can double it.
     assert down < 5 * up
+    # Not by logger: the exporter of the protocol before may still say that it was shut down while it was trying.
     assert len(caplog.records) <= 20
-    # The gRPC exporter says by itself, once, that it was shut down while it was trying.
-    assert {each.name for each in caplog.records} <= {
-        "authz.observe",
-        "opentelemetry.exporter.otlp.proto.grpc.exporter",
-    }
 
 
 def test_a_collector_that_comes_back_is_sent_to_again(environment: pytest.MonkeyPatch) -> None:

@@ -39,19 +39,14 @@ def _must_be_file(path: Path) -> Path:
     return path
 
 
-def _must_have_folder(path: Path) -> Path:
-    _must_be_folder(path.parent)
-    return path
-
-
 def _must_be_folder(path: Path) -> Path:
     if not path.is_dir():
         raise PydanticCustomError("folder_missing", "there is no folder {path}", {"path": str(path)})
     return path
 
 
-FileToBe = Annotated[Path, AfterValidator(_beside_the_document), AfterValidator(_must_have_folder)]
-"""The path of a file that is made where it does not exist, relative to the document; its folder exists."""
+FileToBe = Annotated[Path, AfterValidator(_beside_the_document)]
+"""The path of a file that is made where it does not exist, relative to the document."""
 ExistingFile = Annotated[Path, AfterValidator(_beside_the_document), AfterValidator(_must_be_file)]
 """The path of a file that exists, relative to the document."""
 ExistingFolder = Annotated[Path, AfterValidator(_beside_the_document), AfterValidator(_must_be_folder)]

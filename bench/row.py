@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 MICROSECONDS = 1_000_000
+BATCH = 20
 
 
 @dataclass(frozen=True)
@@ -25,15 +26,19 @@ class Row:
         return self.value <= self.bound
 
 
-def median_us(call: Callable[[], object], *, calls: int, rounds: int = 7) -> float:
-    """Microseconds that one call takes: the median over rounds of the mean within a round, collector off."""
-    times = []
-    for _ in range(rounds):
-        gc.collect()
-        gc.disable()
+def median_us(call: Callable[[], object], *, calls: int) -> float:
+    """Microseconds that one call takes: the median over batches of 20 calls of a batch's mean, collector off.
+
+    Small batches, since a shared machine stops now and then for longer than a batch takes: such a stop spoils one
+    batch, not the figure.
+    """
+    batches = []
+    gc.collect()
+    gc.disable()
+    for _ in range(max(calls // BATCH, 1)):
         start = time.perf_counter()
-        for _ in range(calls):
+        for _ in range(BATCH):
             call()
-        times.append((time.perf_counter() - start) / calls)
-        gc.enable()
-    return statistics.median(times) * MICROSECONDS
+        batches.append((time.perf_counter() - start) / BATCH)
+    gc.enable()
+    return statistics.median(batches) * MICROSECONDS

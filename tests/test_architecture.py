@@ -18,7 +18,7 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
     "ports": ({"core"}, set()),
     "pipeline": ({"core", "ports"}, set()),
     "wire": ({"core", "ports"}, {"google"}),
-    "svid": ({"core", "ports"}, {"cryptography", "cachetools"}),
+    "svid": ({"core", "ports"}, {"cryptography", "cachetools", "joserfc", "spiffe", "grpc", "google"}),
     "catalog": ({"core", "ports", "documents"}, {"pydantic", "pydantic_core", "yaml"}),
     "tasks": ({"core", "ports", "documents"}, {"pydantic", "pydantic_core"}),
     "policy": ({"core", "ports", "documents"}, {"cedarpy", "cachetools"}),
@@ -30,7 +30,7 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
         set(),
     ),
     "cli": ({"core", "config", "wiring", "demo", ""}, {"click", "rich", "yaml"}),
-    "demo": ({"core", "documents"}, {"cryptography", "rich", "yaml", "grpc", "grpc_health", "envoy"}),
+    "demo": ({"core", "documents"}, {"cryptography", "joserfc", "rich", "yaml", "spiffe", "google", "grpc", "grpc_health", "envoy"}),
     "__main__": ({"cli"}, set()),
     "": (set(), set()),
 }

@@ -13,6 +13,11 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("*/README.md")])
 
 
+def fenced(text: str) -> str:
+    """What stands between fences: every second part."""
+    return "\n".join(re.split(r"^ *```.*$", text, flags=re.MULTILINE)[1::2])
+
+
 def test_the_page_of_reasons_is_complete() -> None:
     """docs/reasons.md lists every reason with its status and meaning, and no other."""
     page = (ROOT / "docs" / "reasons.md").read_text()
@@ -32,9 +37,8 @@ def test_every_command_that_the_documents_show_exists() -> None:
     """Each `authz ...` command line in the documents names a command that the program has."""
     shown = set()
     for page in PAGES:
-        for block in re.findall(r"^```(?:sh|console)?\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
-            for line in re.findall(r"^(?:\$ )?authz ((?:[a-z-]+ ?)+)", block, re.MULTILINE):
-                shown.add(" ".join(line.split()[:2] if line.split()[0] in {"task", "config"} else line.split()[:1]))
+        for line in re.findall(r"^(?:\$ )?authz ((?:[a-z-]+ ?)+)", fenced(page.read_text()), re.MULTILINE):
+            shown.add(" ".join(line.split()[:2] if line.split()[0] in {"task", "config"} else line.split()[:1]))
     assert shown
     for command in sorted(shown):
         arguments = [sys.executable, "-m", "authz", *command.split(), "--help"]

@@ -82,7 +82,10 @@ def start(
     from authz.wiring.store import open_task_store  # noqa: PLC0415  not needed for help
 
     with open_task_store(config_file) as store:
-        store.put(task)
+        try:
+            store.put(task)
+        except ValueError as error:
+            raise click.BadParameter(f"the task cannot be kept: {error}") from error
     _print([task], now, as_json=as_json, one=True)
 
 

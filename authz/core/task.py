@@ -16,8 +16,9 @@ EVERY_DATASET = "*"
 
 _TASK_ID = re.compile(r"[0-9a-z][0-9a-z.-]{7,127}")
 _CLASSES = {str(each): each for each in ActionClass}
-_DATASET = re.compile(r"\*|[0-9A-Za-z_-]+(\.[0-9A-Za-z_-]+)*")
-_ACTION = re.compile(r"[0-9A-Za-z_-]+(\.[0-9A-Za-z_-]+)+")
+_WORD = "[a-z0-9][a-z0-9_-]*"  # of which catalogs make their names too
+_ACTION = re.compile(rf"{_WORD}(\.{_WORD})+")
+_DATASET = re.compile(rf"\*|{_WORD}(\.{_WORD})*")
 
 
 class NotAGrant(ValueError):

@@ -21,6 +21,8 @@ from authz.demo.envoys import Address
 Headers = Sequence[tuple[str, str]]
 
 _TIMEOUT_SECONDS = 10.0
+_PATIENCE_SECONDS = 12.0  # below the time that a sidecar gives its service
+_PAUSE_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,19 @@ class Caller:
         answered = response.status, tuple(response.getheaders()), content
         return Answered(*answered, milliseconds(), reason, decision_id)
 
+    def call_patiently(
+        self, remote: Remote, method: str, path: str, headers: Headers = (), body: bytes = b""
+    ) -> tuple[Outcome, int]:
+        """Ask again, for a while, as long as the answer is 503; returns what came of it and how often it was asked.
+
+        On a machine that stalls, Envoy gives up checks that would have been answered. Such a hop never arrives.
+        """
+        give_up, tries = time.monotonic() + _PATIENCE_SECONDS, 1
+        while _is_outage(outcome := self.call(remote, method, path, headers, body)) and time.monotonic() < give_up:
+            time.sleep(_PAUSE_SECONDS)
+            tries += 1
+        return outcome, tries
+
     def _connect(self, remote: Remote) -> ssl.SSLSocket:
         """A connection to a proven server; its name is its URI SAN, so the host name is not looked at."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -124,6 +139,10 @@ class Caller:
             connection.close()
             raise
         return connection
+
+
+def _is_outage(outcome: Outcome) -> bool:
+    return isinstance(outcome, Answered) and outcome.status == http.client.SERVICE_UNAVAILABLE
 
 
 def _must_be(spiffe_id: str, connection: ssl.SSLSocket) -> None:

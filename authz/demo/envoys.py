@@ -91,10 +91,10 @@ def configure(hardened: Tree, sidecar: Sidecar) -> Tree:
     manager["tracing"]["provider"]["typed_config"]["service_name"] = f"envoy-{sidecar.name}"
     check = manager["http_filters"][0]["typed_config"]
     check["failure_mode_allow"] = sidecar.failure_mode_allow
-    if sidecar.check_timeout_seconds:
-        _set_timeouts(check["grpc_service"], sidecar.check_timeout_seconds)
 
     clusters = {cluster["name"]: cluster for cluster in tree["static_resources"]["clusters"]}
+    if sidecar.check_timeout_seconds:
+        _set_timeouts(check["grpc_service"], clusters["authz"], sidecar.check_timeout_seconds)
     _set_endpoint(clusters["service"], sidecar.service)
     _set_endpoint(clusters["authz"], sidecar.authz)
     _set_certificates(clusters["authz"]["transport_socket"], sidecar)
@@ -106,7 +106,8 @@ def configure(hardened: Tree, sidecar: Sidecar) -> Tree:
     return tree
 
 
-def _set_timeouts(grpc_service: Tree, seconds: float) -> None:
+def _set_timeouts(grpc_service: Tree, authz: Tree, seconds: float) -> None:
+    authz["connect_timeout"] = authz["health_checks"][0]["timeout"] = f"{seconds}s"
     grpc_service["timeout"] = f"{seconds}s"
     grpc_service["retry_policy"]["retry_back_off"]["max_interval"] = f"{seconds}s"  # the limit of each try
 

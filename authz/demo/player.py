@@ -7,7 +7,9 @@ if the audit record shows both hops in one trace, on one task, each by its own a
 import secrets
 import time
 from dataclasses import dataclass
+from http import HTTPStatus
 
+from authz.core.reasons import Reason
 from authz.demo.agents import Answered, Headers, NoAnswer, Outcome, TlsFailure
 from authz.demo.credentials import spiffe_id
 from authz.demo.hops import (
@@ -24,8 +26,7 @@ from authz.demo.mesh import Door, Mesh
 _NO_SUCH_ID = "01900000-0000-7000-8000-000000000000"
 _MALFORMED_ID = "../../etc/passwd"
 _BRIEF_SECONDS = 1.0
-_OUTAGES = (502, 503)
-_MOST_TRIES = 3
+_OUTAGES = frozenset(reason.id for reason in Reason if reason.http_status == HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +64,9 @@ class Player:
         """The mesh has the story's tasks, started by now."""
         self._mesh = mesh
         self._started = time.monotonic()
-        self._trace_id, self._caller = "", ""
-        self._counted: dict[str, int] = {}
-        self._count()
+        # Of the last hop that was not relayed: its trace, its caller, and how many calls had been relayed before it.
+        self._trace_id, self._caller, self._relayed = "", "", 0
+        self._counted = {name: len(tool.received) for name, tool in mesh.tools.items()}
 
     def bring_about(self, event: Event) -> None:
         """Make happen what happens between two hops."""
@@ -78,35 +79,27 @@ class Player:
                 self._mesh.authz.kill()
 
     def play(self, hop: PlannedHop, door: Door) -> PlayedHop:
-        """Play one hop. On a stalled machine Envoy may give a check up: its 503 is asked again, as clients do."""
+        """Play one hop, patiently unless an outage is what is expected."""
         if hop.relayed:
-            return self._judge(hop, self._mesh.relayed[-1], 1)
-        tries = 1
-        while _is_outage(outcome := self._call(hop, door), hop) and tries < _MOST_TRIES:
-            self._count()
-            tries += 1
-        return self._judge(hop, outcome, tries)
-
-    def _call(self, hop: PlannedHop, door: Door) -> Outcome:
-        self._trace_id, self._caller = secrets.token_hex(16), hop.who
+            relayed = self._mesh.relayed[self._relayed :]
+            return self._judge(hop, relayed[-1] if relayed else NoAnswer("was never called", 0), 1)
+        self._trace_id, self._caller, self._relayed = secrets.token_hex(16), hop.who, len(self._mesh.relayed)
         traceparent = ("traceparent", f"00-{self._trace_id}-{secrets.token_hex(8)}-01")
         headers = [*self._task_headers(hop.task), traceparent, *hop.headers]
-        remote = self._mesh.remote(hop.tool, door)
-        return self._mesh.caller(hop.who).call(remote, hop.method, hop.path, headers, hop.body)
+        caller, remote = self._mesh.caller(hop.who), self._mesh.remote(hop.tool, door)
+        if hop.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            return self._judge(hop, caller.call(remote, hop.method, hop.path, headers, hop.body), 1)
+        return self._judge(hop, *caller.call_patiently(remote, hop.method, hop.path, headers, hop.body))
 
     def _task_headers(self, task: str) -> Headers:
-        match task:
-            case name if name == NO_TASK:
-                ids = []
-            case name if name == TASK_TWICE:
-                ids = [self._mesh.task_ids["lookup"], self._mesh.task_ids["errand"]]
-            case name if name == NO_SUCH_TASK:
-                ids = [_NO_SUCH_ID]
-            case name if name == MALFORMED_TASK:
-                ids = [_MALFORMED_ID]
-            case name:
-                ids = [self._mesh.task_ids[name]]
-        return [("x-task-id", id) for id in ids]
+        ids = self._mesh.task_ids
+        special = {
+            NO_TASK: [],
+            TASK_TWICE: [ids["lookup"], _NO_SUCH_ID],
+            NO_SUCH_TASK: [_NO_SUCH_ID],
+            MALFORMED_TASK: [_MALFORMED_ID],
+        }
+        return [("x-task-id", id) for id in (special[task] if task in special else [ids[task]])]
 
     def _judge(self, hop: PlannedHop, outcome: Outcome, tries: int) -> PlayedHop:
         played = PlayedHop(hop, outcome, tries, ())
@@ -131,18 +124,12 @@ class Player:
 
     def _trace_faults(self, hop: PlannedHop) -> list[str]:
         """The audit record must hold the hop before and this one, in this order, in the trace that was begun there."""
-        lines = [line for line in self._mesh.authz.audit_lines() if line["trace_id"] == self._trace_id]
-        # Envoy may repeat a check whose answer was lost, so lines may be; the hops are what counts.
+        # A check may have been repeated because its answer came late, so lines may be; the hops are what counts.
+        trace = [line for line in self._mesh.authz.audit_lines() if line["trace_id"] == self._trace_id]
+        lines = [line for line in trace if line["reason"] not in _OUTAGES]
         found = list(dict.fromkeys((line["agent"], line["task"], line["decision"]) for line in lines))
         task_id = self._mesh.task_ids[hop.task]
         ids = [spiffe_id(who) for who in (self._caller, hop.who)]
         decisions = ["allow", "allow" if hop.reaches_tool else "deny"]
         expected = [(id, task_id, decision) for id, decision in zip(ids, decisions, strict=True)]
         return [] if found == expected else [f"the audit record of the trace is {found}, expected {expected}"]
-
-    def _count(self) -> None:
-        self._counted = {name: len(tool.received) for name, tool in self._mesh.tools.items()}
-
-
-def _is_outage(outcome: Outcome, hop: PlannedHop) -> bool:
-    return isinstance(outcome, Answered) and outcome.status in _OUTAGES and outcome.status != hop.status

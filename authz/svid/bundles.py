@@ -71,6 +71,12 @@ class Bundles:
         unknown = frozenset(stale)
         return cls(MappingProxyType(by_trust_domain), _digest(by_trust_domain, unknown), unknown)
 
+    @property
+    def authorities_pem(self) -> bytes:
+        """The X.509 authorities of all trust domains, for a TLS library that asks for one list and tells no domain."""
+        authorities = (each for bundle in self.by_trust_domain.values() for each in bundle.authorities)
+        return b"".join(each.public_bytes(Encoding.PEM) for each in authorities)
+
     def of_trust_domain(self, name: str) -> TrustBundle:
         """The bundle of that trust domain alone; raises Refused."""
         if name in self.stale:

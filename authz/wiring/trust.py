@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cryptography.hazmat.primitives.serialization import Encoding
-
 from authz.config import IdentitySettings, Settings, TlsFiles
 from authz.core.errors import Place, Problem, Refused, Unavailable, Unusable
 from authz.core.spiffe import SpiffeId
@@ -18,11 +16,12 @@ from authz.svid.bundle_documents import load_bundle_file
 from authz.svid.bundle_files import BundleFiles
 from authz.svid.bundle_store import BundleStore
 from authz.svid.door import GuardedDoor, OpenDoor
+from authz.svid.endpoint import NotAnEndpoint, read_endpoint
 from authz.svid.jwt import JwtVerifier
 from authz.svid.own import OwnIdentity, OwnSvidFiles
 from authz.svid.sidecar import SidecarVerifier
 from authz.svid.watched import WatchedFiles
-from authz.svid.workload_api import NotAnEndpoint, WorkloadApiFeed, read_endpoint
+from authz.svid.workload_api import WorkloadApiFeed
 from authz.svid.x509 import CertificateVerifier, Prover
 from authz.svid.xfcc import XfccVerifier
 
@@ -47,6 +46,7 @@ class Trust:
         self._watched: list[WatchedFiles] = []
         self._tasks: list[asyncio.Task[None]] = []
         self.feed: WorkloadApiFeed | None = None
+        self._prover = Prover(self.store.source, cache_entries=_REMEMBERED)
         self._roots: tuple[str, bytes] = ("", b"")
 
     @classmethod
@@ -85,15 +85,15 @@ class Trust:
         server = self._settings.server
         if server.transport == "plaintext":
             return OpenDoor()
-        return GuardedDoor(self._prover(), frozenset(map(SpiffeId.parse, server.envoys)))
+        return GuardedDoor(self._prover, frozenset(map(SpiffeId.parse, server.envoys)))
 
     def verifier(self) -> Verifier:
         """Who is proven to call, in the configured mode, with a layer for tokens where they are configured."""
         identity, source = self._settings.identity, self.store.source
         by_mode: dict[str, Callable[[], Verifier]] = {
-            "certificate": lambda: CertificateVerifier(self._prover()),
-            "attested": lambda: AttestedVerifier(source, self._prover()),
-            "xfcc": lambda: XfccVerifier(source, self._prover()),
+            "certificate": lambda: CertificateVerifier(self._prover),
+            "attested": lambda: AttestedVerifier(source, self._prover),
+            "xfcc": lambda: XfccVerifier(source, self._prover),
             "sidecar": SidecarVerifier,
         }
         verifier = by_mode[identity.mode]()
@@ -109,16 +109,12 @@ class Trust:
             cache_entries=_REMEMBERED,
         )
 
-    def _prover(self) -> Prover:
-        return Prover(self.store.source, cache_entries=_REMEMBERED)
-
     def tls_material(self) -> TlsMaterial:
         """What our port shows and accepts at this moment; raises Unavailable or Refused."""
         svid, bundles = self.own.current(), self.store.source.current(_boot_ns())
         version, roots = self._roots
         if version != bundles.version:
-            authorities = [each for bundle in bundles.by_trust_domain.values() for each in bundle.authorities]
-            roots = b"".join(each.public_bytes(Encoding.PEM) for each in authorities)
+            roots = bundles.authorities_pem
             self._roots = (bundles.version, roots)
         return TlsMaterial(svid.chain_pem, svid.key_pem, roots)
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from authz.demo.ca import DevelopmentCa
-from tests.support.commands import authz
+from tests.support.commands import authz, authz_process
 from tests.support.world import AUTHZ, World
 
 
@@ -72,14 +72,6 @@ DAMAGES: dict[str, tuple[Callable[[World], object], list[str]]] = {
         lambda world: world.folder.joinpath("policies", "crm.cedar").write_text("permit (principal,"),
         ["crm.cedar:1"],
     ),
-    "no folder for tasks": (
-        lambda world: damage(world, "tasks.db", "nowhere/tasks.db"),
-        ["tasks.sqlite_file: there is no folder", "nowhere"],
-    ),
-    "no folder for the audit": (
-        lambda world: damage(world, "audit.jsonl", "nowhere/audit.jsonl"),
-        ["audit.file", "there is no folder", "nowhere"],
-    ),
     "no policies": (lambda world: world.folder.joinpath("policies", "crm.cedar").unlink(), ["policies"]),
 }
 
@@ -131,7 +123,7 @@ def test_serve_refuses_what_check_refuses(world: World) -> None:
     """The server does not start on a configuration with a problem, and says the same."""
     damage(world, "drain_seconds: 0", "drain_seconds: soon")
     checked = authz("config", "check", "--config", world.config_file)
-    served = authz("serve", "--config", world.config_file)
+    served = authz_process("serve", "--config", world.config_file)
     assert (served.status, served.err) == (checked.status, checked.err)
 
 
@@ -146,7 +138,7 @@ def test_show_prints_what_is_in_force(world: World) -> None:
 
 def test_help_is_complete() -> None:
     """--help lists every command with a line, and each command has a help of its own."""
-    ended = authz("--help")
+    ended = authz_process("--help")
     assert ended.status == 0
     for command in ("serve", "task", "explain", "config", "demo"):
         assert f"  {command} " in ended.out

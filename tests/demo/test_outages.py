@@ -40,7 +40,8 @@ def abort(_check: CheckRequest, context: grpc.ServicerContext) -> CheckResponse:
 
 
 def call(yard: Yard, envoy: Envoy) -> Outcome:
-    """What the agent is answered."""
+    """What the agent is answered, a moment later."""
+    time.sleep(0.05)
     return yard.agent.call(hardened(envoy), "GET", "/people/3")
 
 
@@ -59,15 +60,17 @@ def counter(envoy: Envoy, name: str) -> int:
 @MODES
 @pytest.mark.parametrize("script", [hang, abort], ids=["hangs", "aborts"])
 def test_no_proper_answer_is_a_no(yard: Yard, service: Tool, script: object, *, failure_mode_allow: bool) -> None:
-    """An authz that hangs or fails the call denies the hop with 503 within a second; fail open lets all through."""
+    """An authz that hangs or fails the call denies the hop with 503; fail open lets all through."""
     authorizer = yard.authorizer(script)  # type: ignore[arg-type]
     envoy = yard.envoy(
         service.address, authorizer.address, failure_mode_allow=failure_mode_allow, check_timeout_seconds=None
     )
-    before = len(service.received)
-    assert (200 if failure_mode_allow else 503) == status(call(yard, envoy))
-    assert int(failure_mode_allow) == len(service.received) - before
+    before, calls = len(service.received), 0
+    while not authorizer.checks and calls < 20:  # a busy machine may give up before authz is asked
+        assert status(call(yard, envoy)) == (200 if failure_mode_allow else 503)
+        calls += 1
     assert authorizer.checks
+    assert len(service.received) - before == (calls if failure_mode_allow else 0)
 
 
 @MODES
@@ -84,9 +87,12 @@ def test_a_denial_is_a_denial_in_both_modes(yard: Yard, service: Tool, *, failur
     """An answer that denies stands even where an operator fails open; only a check that got no answer passes."""
     envoy = yard.envoy(service.address, yard.authorizer(deny).address, failure_mode_allow=failure_mode_allow)
     before = len(service.received)
-    statuses = [status(call(yard, envoy)) for _ in range(5)]
-    assert 403 in statuses
-    unanswered = counter(envoy, "http.mtls.ext_authz.failure_mode_allowed")  # on a machine that stalls
+    statuses: list[int] = []
+    while 403 not in statuses and len(statuses) < 100:  # on a machine that stalls, authz may not be healthy at once
+        statuses.append(status(call(yard, envoy)))
+    assert statuses[-1] == 403
+    assert set(statuses[:-1]) <= {200 if failure_mode_allow else 503}
+    unanswered = counter(envoy, "http.mtls.ext_authz.failure_mode_allowed")
     assert unanswered == len(service.received) - before == statuses.count(200)
 
 
@@ -108,6 +114,22 @@ def test_an_authz_that_drains_is_left(yard: Yard, service: Tool) -> None:
     asked = len(authorizer.checks)
     assert status(call(yard, envoy)) == 503
     assert asked == len(authorizer.checks)
+
+
+def test_a_patient_caller_asks_again(yard: Yard, service: Tool) -> None:
+    """A caller that asks again after a 503 gets its answer once authz is back, and the service gets one request."""
+    authorizer = yard.authorizer()
+
+    def recover(check: CheckRequest, context: grpc.ServicerContext) -> CheckResponse:
+        return (allow if len(authorizer.checks) > 3 else hang)(check, context)
+
+    authorizer.script = recover
+    envoy = yard.envoy(service.address, authorizer.address, check_timeout_seconds=None)
+    before = len(service.received)
+    outcome, tries = yard.agent.call_patiently(hardened(envoy), "GET", "/people/3")
+    assert status(outcome) == 200
+    assert tries > 1
+    assert len(service.received) - before == 1
 
 
 def test_a_caller_is_told_apart_from_silence(yard: Yard, service: Tool) -> None:

@@ -23,7 +23,20 @@ from authz.demo import story
 from authz.demo.hops import STORY, TASKS, PlannedHop, Scene
 
 ROOT = Path(__file__).parents[2]
-PLAY = "import sys; from rich.console import Console; from authz.demo.story import play; sys.exit(play(Console(), {}))"
+PLAY = """
+import sys
+from rich.console import Console
+from authz.demo import story
+sys.exit(story.play(Console(), keep_running=True))
+"""
+PLAY_FOR_LONG = """
+import sys
+from rich.console import Console
+from authz.demo import hops, story
+story.TASKS = {"lookup": hops.TASKS["lookup"]}
+story.STORY = (hops.Scene("Again and again", 10_000 * (hops.PlannedHop("research", "lookup", 200),)),)
+sys.exit(story.play(Console(), keep_running=False))
+"""
 PATIENCE_SECONDS = 240
 
 
@@ -69,16 +82,19 @@ def test_what_is_not_as_expected_shows(temporary_folder: Path, monkeypatch: pyte
     """A hop that gets another answer, or reaches a tool that it must not reach, fails the demo; its logs are kept."""
     right = PlannedHop("research", "lookup", 200)
     wrong = PlannedHop("research", "lookup", Reason.ACTION_NOT_GRANTED)
-    monkeypatch.setattr(story, "STORY", (Scene("One right, one wrong", (right, wrong)),))
+    denied = PlannedHop("research", "lookup", Reason.ACTION_NOT_GRANTED, method="POST", path="/reports")
+    missing = PlannedHop("crm", "lookup", 202, method="POST", tool="mail", path="/messages", relayed=True)
+    monkeypatch.setattr(story, "STORY", (Scene("Two right, two wrong", (right, wrong, denied, missing)),))
     monkeypatch.setattr(story, "LAST_SCENE", Scene("No more", ()))
     monkeypatch.setattr(story, "TASKS", {"lookup": TASKS["lookup"]})
     output = io.StringIO()
     status = story.play(Console(file=output, width=120), keep_running=False)
     said = output.getvalue()
     assert status == story.FAILED
-    assert said.splitlines()[-1] == "demo: 2 hops, 1 as expected"
+    assert said.splitlines()[-1] == "demo: 4 hops, 2 as expected"
     assert "NOT AS EXPECTED: expected 403 action_not_granted" in said
     assert "NOT AS EXPECTED: crm got it 1 times instead of 0" in said
+    assert "NOT AS EXPECTED: mail got it 0 times instead of 1" in said
     logs = [Path(line) for line in said.splitlines() if line.startswith(str(temporary_folder))]
     assert {"authz.log", "audit.jsonl", "envoy-crm.log"} <= {log.name for log in logs if log.is_file()}
     assert processes_of(temporary_folder) == []
@@ -87,12 +103,12 @@ def test_what_is_not_as_expected_shows(temporary_folder: Path, monkeypatch: pyte
 class Run:
     """The demo in a process group of its own, as in a terminal."""
 
-    def __init__(self, folder: Path, *, keep_running: bool) -> None:
+    def __init__(self, folder: Path, script: str) -> None:
         self.folder = folder
         self._output_file = folder.parent / f"{folder.name}.out"
         with self._output_file.open("wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", PLAY.replace("{}", f"keep_running={keep_running}")],
+                [sys.executable, "-c", script],
                 cwd=ROOT,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -126,14 +142,14 @@ class Run:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Iterator[Callable[..., Run]]:
+def run(tmp_path: Path) -> Iterator[Callable[[str], Run]]:
     """Starts the demo."""
     runs: list[Run] = []
 
-    def start(*, keep_running: bool) -> Run:
+    def start(script: str) -> Run:
         folder = tmp_path / "tmp"
         folder.mkdir()
-        runs.append(Run(folder, keep_running=keep_running))
+        runs.append(Run(folder, script))
         return runs[-1]
 
     yield start
@@ -150,7 +166,7 @@ MOMENTS: dict[str, Callable[[Run], bool]] = {
     "at the start": has_file("authz.log"),
     "while tasks are started": has_file("tasks.db"),
     "while Envoys start": has_file("envoy-mail.log"),
-    "in mid-story": lambda run: "action_not_granted" in run.output,
+    "in mid-story": lambda run: "\n5 " in run.output,
 }
 
 
@@ -158,18 +174,18 @@ MOMENTS: dict[str, Callable[[Run], bool]] = {
     ("moment", "number"),
     [*((moment, signal.SIGINT) for moment in MOMENTS), ("in mid-story", signal.SIGTERM)],
 )
-def test_an_interrupt_ends_everything(run: Callable[..., Run], moment: str, number: signal.Signals) -> None:
+def test_an_interrupt_ends_everything(run: Callable[[str], Run], moment: str, number: signal.Signals) -> None:
     """Ctrl-C or SIGTERM, at whatever moment, ends every process that the demo has started and removes its folder."""
-    started = run(keep_running=False)
+    started = run(PLAY_FOR_LONG)
     started.wait_until(lambda: MOMENTS[moment](started))
     assert started.interrupt(number) == story.INTERRUPTED, started.output
     assert "Traceback" not in started.output
     assert_nothing_is_left(started.folder)
 
 
-def test_the_mesh_stays_up_for_trying(run: Callable[..., Run]) -> None:
+def test_the_mesh_stays_up_for_trying(run: Callable[[str], Run]) -> None:
     """With --keep-running the printed commands work as printed, until Ctrl-C, which ends everything with status 0."""
-    started = run(keep_running=True)
+    started = run(PLAY)
     started.wait_until(lambda: "a task of your own" in started.output and started.output.endswith("\n\n"))
     commands = dict(re.findall(r"^# (.*)\n(.*)$", started.output, re.MULTILINE))
     if shutil.which("curl"):

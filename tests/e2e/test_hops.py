@@ -20,7 +20,7 @@ from authz.demo.agents import Answered, Caller, Remote
 from authz.demo.ca import key_usage
 from authz.demo.envoys import Address, Envoy
 from authz.demo.tools import Reply, Tool
-from tests.support.envoy import Yard, careless, hardened, yard
+from tests.support.envoy import Yard, careless, hardened, settled, yard
 from tests.support.servers import free_port, serve
 from tests.support.world import AUTHZ, HOST, RESEARCH, SUPPORT, World
 
@@ -104,7 +104,9 @@ class running:  # noqa: N801  a context manager, used like a function
     def __enter__(self) -> Mesh:
         self._serving.__enter__()
         envoy = self._yard.envoy(self._service.address, self._address, failure_mode_allow=self._mode, careless=True)
-        return Mesh(self._yard, self._world, envoy, self._service)
+        mesh = Mesh(self._yard, self._world, envoy, self._service)
+        settled(mesh.agent(SUPPORT), hardened(envoy, HOST), "GET", "/contacts/42")  # until Envoy knows its authz
+        return mesh
 
     def __exit__(self, *exception: object) -> None:
         self._service.stop()

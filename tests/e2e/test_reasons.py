@@ -11,7 +11,7 @@ from authz.demo.agents import Answered, Remote
 from authz.demo.tools import Reply, Tool
 from authz.wire.encode import FALLBACK, Encoder
 from authz.wire.pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse
-from tests.support.envoy import Yard, hardened, yard
+from tests.support.envoy import Yard, hardened, settled, yard
 from tests.support.records import record
 
 __all__ = ["yard"]  # the fixture
@@ -44,7 +44,9 @@ def door(yard: Yard, request: pytest.FixtureRequest) -> Iterator[tuple[Yard, Rem
     with Tool("service", respond) as service:
         authorizer = yard.authorizer(script)
         envoy = yard.envoy(service.address, authorizer.address, failure_mode_allow=request.param)
-        yield yard, hardened(envoy), service
+        remote = hardened(envoy)
+        settled(yard.agent, remote, "GET", "/contacts/42", [(WISH, "allow")])
+        yield yard, remote, service
 
 
 @pytest.mark.parametrize("reason", Reason)

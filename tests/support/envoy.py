@@ -135,12 +135,8 @@ class Yard:
 
 
 def settled(caller: Caller, remote: Remote, method: str, path: str, headers: Headers = ()) -> Outcome:
-    """The outcome of a call, asked again where a stalled machine made Envoy give a check up (a 503 without a body)."""
-    for _ in range(4):
-        outcome = caller.call(remote, method, path, headers)
-        if not (isinstance(outcome, Answered) and outcome.status == 503 and not outcome.body):
-            break
-    return outcome
+    """The outcome of a call, asked again where a stalled machine made Envoy give a check up."""
+    return caller.call_patiently(remote, method, path, headers)[0]
 
 
 def validate(configuration_file: Path, folder: Path) -> subprocess.CompletedProcess[str]:

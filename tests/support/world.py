@@ -33,6 +33,7 @@ RESEARCH = f"spiffe://{DOMAIN}/agent/research"
 AUTHZ = f"spiffe://{DOMAIN}/authz"
 ENVOY = f"spiffe://{DOMAIN}/envoy"
 HOST = "crm.example.org"
+PATIENCE_SECONDS = 8.0  # for checks on machines that stall; below the patience of the Envoys in tests
 
 CATALOG = """\
 services:
@@ -79,15 +80,18 @@ class World:
         (self.folder / "catalog.yaml").write_text(CATALOG)
         (self.folder / "policies").mkdir(exist_ok=True)
         (self.folder / "policies" / "crm.cedar").write_text(POLICIES)
-        sections: dict[str, object] = {
-            "server": {"listen": "127.0.0.1:0", "transport": "plaintext", "drain_seconds": 0, "stop_grace_seconds": 1},
+        plain = {"listen": "127.0.0.1:0", "transport": "plaintext", "drain_seconds": 0, "stop_grace_seconds": 1}
+        sections: dict[str, Any] = {
+            "server": plain,
             "identity": {"trust_domains": {DOMAIN: {"bundle_file": "bundle.pem"}}},
             "tasks": {"sqlite_file": "tasks.db"},
             "catalog": {"file": "catalog.yaml"},
             "policy": {"directory": "policies"},
             "audit": {"file": "audit.jsonl"},
         }
-        self.config_file.write_text(yaml.safe_dump({**sections, **self.settings}))
+        sections |= self.settings
+        sections["server"] = {"check_timeout_seconds": PATIENCE_SECONDS, **sections["server"]}
+        self.config_file.write_text(yaml.safe_dump(sections))
 
     @classmethod
     def guarded(cls, folder: Path, **identity: object) -> "World":

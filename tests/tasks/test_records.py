@@ -23,7 +23,7 @@ from authz.tasks.records import (
 from tests.tasks.nodes import make_task
 
 texts = st.text(st.characters(exclude_categories=["C", "Z"]) | st.just(" "), min_size=1, max_size=256)
-words = st.text("az09_-", min_size=1, max_size=8)
+words = st.builds("{}{}".format, st.sampled_from("az09"), st.text("az09_-", max_size=7))
 grants = st.builds(
     Grant,
     classes=st.frozensets(st.sampled_from(ActionClass), min_size=1),

@@ -6,6 +6,7 @@ import pytest
 
 from authz.core.reasons import Reason
 from authz.tasks import sqlite
+from authz.tasks.sqlite import SqliteTasks
 from tests.tasks.nodes import foreign, kept, make_task, node_on
 
 
@@ -95,3 +96,21 @@ def test_a_refused_write_leaves_no_news(file: Path) -> None:
             with pytest.raises(KeyError):
                 node.store.end("no-such-task")
             assert before == connection.execute("SELECT * FROM change").fetchall()
+
+
+def test_a_change_during_a_peek_is_found_by_the_next(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is committed between the reading of the log and the end of the peek is not taken for known."""
+    with node_on(file) as here, node_on(file) as there:
+        task = kept(here)
+        assert isinstance(here.store, SqliteTasks)
+        catch_up = here.store._catch_up
+
+        def catch_up_and_end() -> None:
+            catch_up()
+            there.store.end(task.id)
+
+        there.store.put(make_task())
+        with monkeypatch.context() as patched:
+            patched.setattr(here.store, "_catch_up", catch_up_and_end)
+            here.store.peek()
+        assert here.remembers(task.id) is None

@@ -11,7 +11,7 @@ import pytest
 
 from authz.core.errors import Unusable
 from authz.tasks.schema import APPLICATION_ID, SCHEMA_VERSION
-from tests.tasks.nodes import foreign, kept, make_task, node_on
+from tests.tasks.nodes import foreign, kept, make_task, node_on, open_files
 
 NOBODY = 65534  # a user that owns nothing
 
@@ -37,11 +37,6 @@ def unprivileged() -> Iterator[None]:
     finally:
         if user == 0:
             os.seteuid(0)
-
-
-def open_files() -> int:
-    """How many files this process has open."""
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def test_a_new_file_gets_the_schema(file: Path) -> None:

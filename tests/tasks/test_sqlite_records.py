@@ -55,3 +55,12 @@ def test_a_damaged_record_can_be_ended(file: Path) -> None:
         with foreign(file) as connection:
             connection.execute("UPDATE task SET record = json_set(record, '$.owner', 'alice')")
             assert connection.execute("SELECT state FROM task").fetchone() == (TaskState.ENDED,)
+
+
+def test_an_end_never_takes_a_state_back(file: Path) -> None:
+    """A state that a later version has given, beyond ended, stays as it is when the task is ended here."""
+    with node_on(file) as node, foreign(file) as connection:
+        task = kept(node)
+        connection.execute("UPDATE task SET state = 7")
+        node.store.end(task.id)
+        assert connection.execute("SELECT state FROM task").fetchall() == [(7,)]

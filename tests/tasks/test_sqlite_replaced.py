@@ -7,7 +7,7 @@ import pytest
 from authz.core.errors import Unavailable
 from authz.core.reasons import Reason
 from authz.tasks import sqlite
-from tests.tasks.nodes import failures, foreign, kept, make_task, node_on, remove
+from tests.tasks.nodes import failures, foreign, kept, make_task, node_on, open_files, remove
 
 
 def test_a_deleted_file_makes_knowledge_old(file: Path) -> None:
@@ -134,3 +134,37 @@ def test_a_file_that_is_no_store_is_not_followed(file: Path) -> None:
             connection.execute("CREATE TABLE bookmark (url TEXT)")
         node.store.peek()
         assert (as_of_ns, 2) == (node.memory.as_of_ns, failures(node))
+
+
+@pytest.mark.parametrize("pragma", ["user_version = 2", "application_id = 7"])
+def test_a_store_of_a_later_version_is_not_followed(file: Path, tmp_path: Path, pragma: str) -> None:
+    """A file that would be refused at the start is refused under way too, though it looks like a store."""
+    other = tmp_path / "other.db"
+    with node_on(other) as node:
+        kept(node)
+    with foreign(other) as connection:
+        connection.execute(f"PRAGMA {pragma}")
+    with node_on(file) as node:
+        task = kept(node)
+        as_of_ns = node.memory.as_of_ns
+        remove(file)
+        other.rename(file)
+        node.store.peek()
+        assert (as_of_ns, 1) == (node.memory.as_of_ns, failures(node))
+        with pytest.raises(Unavailable, match=r"schema version|not a task store"):
+            node.store.end(task.id)
+
+
+def test_a_replaced_file_is_let_go(file: Path, tmp_path: Path) -> None:
+    """However often the file is replaced, no old one stays open."""
+    with node_on(file) as here:
+        kept(here)
+        before = open_files()
+        for _ in range(3):
+            with node_on(tmp_path / "other.db") as there:
+                new = kept(there)
+            remove(file)
+            (tmp_path / "other.db").rename(file)
+            assert new == here.finds(new.id)
+            assert [new] == here.store.list()
+        assert before == open_files()

@@ -1,5 +1,6 @@
 """The embedded store: what cannot be read makes knowledge old; what cannot be written is not acknowledged."""
 
+import contextlib
 import logging
 import threading
 from pathlib import Path
@@ -23,7 +24,7 @@ def test_a_peek_at_a_closed_store_is_counted(file: Path) -> None:
 
 
 def test_a_log_that_cannot_be_read_makes_knowledge_old(file: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """While the store cannot be read the age stands still; operators are told once; afterwards all is as before."""
+    """While the store cannot be read the age stands still; each outage is told once."""
     with node_on(file) as node:
         task = kept(node)
         as_of_ns = node.memory.as_of_ns
@@ -32,10 +33,12 @@ def test_a_log_that_cannot_be_read_makes_knowledge_old(file: Path, caplog: pytes
             for _ in range(3):
                 node.store.peek()
             assert (as_of_ns, 3) == (node.memory.as_of_ns, failures(node))
-            assert [record.levelno for record in caplog.records] == [logging.ERROR]
             connection.execute("ALTER TABLE hidden RENAME TO change")
-        assert task == node.finds(task.id)
-        assert node.memory.as_of_ns > as_of_ns
+            assert task == node.finds(task.id)
+            assert node.memory.as_of_ns > as_of_ns
+            connection.execute("ALTER TABLE change RENAME TO hidden")
+            node.store.peek()
+        assert [record.levelno for record in caplog.records] == [logging.ERROR] * 2
 
 
 def test_reading_a_store_that_fails_is_unavailable(file: Path) -> None:
@@ -119,3 +122,19 @@ def test_threads_take_turns_to_write(file: Path) -> None:
         with foreign(file) as connection:
             rows = connection.execute("SELECT count(*), max(seq) FROM change").fetchall()
         assert rows == [(41, 41)]
+
+
+def test_a_thread_that_looks_never_sees_what_is_not_committed(file: Path) -> None:
+    """A list that is asked for while another thread writes shows nothing of a write that fails in the end."""
+    with node_on(file) as node:
+        task = kept(node)
+        assert isinstance(node.store, SqliteTasks)
+        listed: list[Task] = []
+        looking = threading.Thread(target=lambda: listed.extend(node.store.list()))
+        with contextlib.suppress(KeyError), node.store._writer.transaction() as connection:
+            connection.execute("DELETE FROM task")
+            looking.start()
+            looking.join(timeout=0.1)
+            raise KeyError(task.id)
+        looking.join()
+        assert [task] == listed

@@ -4,13 +4,13 @@ import json
 
 import pytest
 from hypothesis import given
-from tests.support.records import record, records
 
 from authz.core.decision import Allow, Deny
 from authz.core.reasons import Reason
 from authz.core.record import Record
 from authz.wire.encode import FALLBACK, Encoder
 from authz.wire.pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
+from tests.support.records import record, records
 
 encode = Encoder("x-task-id")
 

@@ -104,15 +104,25 @@ class Caller:
         answered = response.status, tuple(response.getheaders()), content
         return Answered(*answered, milliseconds(), reason, decision_id)
 
-    def call_patiently(
-        self, remote: Remote, method: str, path: str, headers: Headers = (), body: bytes = b""
+    def call_patiently(  # noqa: PLR0913  the parts of a request, and what is waited for
+        self,
+        remote: Remote,
+        method: str,
+        path: str,
+        headers: Headers = (),
+        body: bytes = b"",
+        *,
+        awaited_reason: str = "",
     ) -> tuple[Outcome, int]:
         """Ask again, for a while, as long as the answer is 503; returns what came of it and how often it was asked.
 
-        On a machine that stalls, Envoy gives up checks that would have been answered. Such a hop never arrives.
+        On a machine that stalls, Envoy gives up checks that would have been answered. Such a hop never arrives. A 503
+        for the awaited reason is an answer.
         """
         give_up, tries = time.monotonic() + _PATIENCE_SECONDS, 1
-        while _is_outage(outcome := self.call(remote, method, path, headers, body)) and time.monotonic() < give_up:
+        while _is_outage(outcome := self.call(remote, method, path, headers, body), awaited_reason):
+            if time.monotonic() >= give_up:
+                break
             time.sleep(_PAUSE_SECONDS)
             tries += 1
         return outcome, tries
@@ -141,8 +151,10 @@ class Caller:
         return connection
 
 
-def _is_outage(outcome: Outcome) -> bool:
-    return isinstance(outcome, Answered) and outcome.status == http.client.SERVICE_UNAVAILABLE
+def _is_outage(outcome: Outcome, awaited_reason: str) -> bool:
+    if not isinstance(outcome, Answered) or outcome.status != http.client.SERVICE_UNAVAILABLE:
+        return False
+    return not awaited_reason or outcome.reason != awaited_reason
 
 
 def _must_be(spiffe_id: str, connection: ssl.SSLSocket) -> None:

@@ -24,9 +24,14 @@ def tool_host(name: str) -> str:
     return f"{name}.{TRUST_DOMAIN}"
 
 
-def mint_all(folder: Path, ca: DevelopmentCa, foreign: DevelopmentCa) -> Mapping[str, Credentials | None]:
-    """Who can call, by name; `nobody` has no certificate. The files are written into the folder."""
-    minted = _workloads(ca) | _impostors(ca, foreign)
+def mint_all(
+    folder: Path, ca: DevelopmentCa, old: DevelopmentCa, foreign: DevelopmentCa
+) -> Mapping[str, Credentials | None]:
+    """Who can call, by name; `nobody` has no certificate. The files are written into the folder.
+
+    `old` is an authority of the same trust domain as `ca`; the `veteran` is the research agent as `old` certified it.
+    """
+    minted = _workloads(ca) | {"veteran": old.mint(spiffe_id("research"))} | _impostors(ca, foreign)
     written = {name: Credentials(*certificate.write(folder, name)) for name, certificate in minted.items()}
     return {**written, "nobody": None}
 

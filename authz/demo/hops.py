@@ -49,6 +49,7 @@ class Event(Enum):
 
     BRIEF_EXPIRES = "the task brief expires"
     ERRAND_ENDS = "authz task end: errand"
+    OLD_AUTHORITY_LEAVES = "example.org's old authority leaves authz's trust bundle"
     AUTHZ_DIES = "the authz server is killed"
 
 
@@ -64,6 +65,7 @@ class PlannedHop:
     tool: str = "crm"
     path: str = "/contacts/7"
     headers: Headers = ()
+    jwt_svid_of: str = ""  # whose token goes along
     body: bytes = b""
     note: str = ""  # what the request line does not show
     after: Event | None = None
@@ -169,6 +171,7 @@ _CARELESS = Scene(
         PlannedHop("research", "lookup", 200),
         PlannedHop("nobody", "lookup", Reason.IDENTITY_MISSING, note="no cert"),
         PlannedHop("nobody", "lookup", Reason.IDENTITY_MISSING, headers=_FORGED_XFCC, note="fake XFCC"),
+        PlannedHop("nobody", "lookup", Reason.IDENTITY_MISSING, jwt_svid_of="research", note="stolen JWT"),
         PlannedHop("stranger", "lookup", Reason.TRUST_DOMAIN_UNKNOWN, note="foreign"),
         PlannedHop("forger", "lookup", Reason.SVID_UNTRUSTED, note="foreign CA"),
         PlannedHop("dns-name", "lookup", Reason.SVID_URI_SAN_COUNT, note="DNS SAN"),
@@ -177,6 +180,26 @@ _CARELESS = Scene(
     ),
     Door.CARELESS,
 )
-STORY = (_SCOPE, _ERRAND, _POLICY, _CHAIN, _PATHS, _HARDENED, _CARELESS)
+_TOKENS = Scene(
+    "A JWT-SVID may stand beside the certificate, and must name the same workload",
+    (
+        PlannedHop("research", "lookup", 200, jwt_svid_of="research", note="own JWT"),
+        PlannedHop("research", "lookup", Reason.JWT_OF_ANOTHER_WORKLOAD, jwt_svid_of="payroll", note="wrong JWT"),
+    ),
+)
+_ASKERS = Scene(
+    "Only Envoys that the configuration lists may ask; the intern's own is not one of them",
+    (PlannedHop("research", "lookup", Reason.ASKER_NOT_ALLOWED),),
+    Door.UNLISTED,
+)
+_AUTHORITIES = Scene(
+    "An authority that leaves the trust bundle takes its certificates along, though Envoy still believes it",
+    (
+        PlannedHop("veteran", "lookup", 200, note="old CA"),
+        PlannedHop("veteran", "lookup", Reason.SVID_UNTRUSTED, note="old CA", after=Event.OLD_AUTHORITY_LEAVES),
+        PlannedHop("research", "lookup", 200),
+    ),
+)
+STORY = (_SCOPE, _ERRAND, _POLICY, _CHAIN, _PATHS, _HARDENED, _CARELESS, _TOKENS, _ASKERS, _AUTHORITIES)
 LAST_SCENE = Scene("No answer is a no", (PlannedHop("research", "lookup", 503, after=Event.AUTHZ_DIES),))
 """Nothing works after it."""

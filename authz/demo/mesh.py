@@ -16,22 +16,27 @@ from typing import Self
 
 from authz.demo import tools
 from authz.demo.agents import Caller, Headers, Outcome, Remote
+from authz.demo.bundle_document import bundle_document
 from authz.demo.ca import DevelopmentCa
 from authz.demo.children import Command
-from authz.demo.credentials import FOREIGN_TRUST_DOMAIN, TOOLS, TRUST_DOMAIN, mint_all, spiffe_id, tool_host
+from authz.demo.credentials import AUTHZ_ID, FOREIGN_TRUST_DOMAIN, TOOLS, TRUST_DOMAIN, mint_all, spiffe_id, tool_host
 from authz.demo.envoys import Envoy, Sidecar
 from authz.demo.interrupts import Interrupts
+from authz.demo.jwt_authority import JwtAuthority
 from authz.demo.server import AuthzServer, TaskOrder, started_id
 from authz.demo.tools import Respond, Tool
 
 _COMMANDS_AT_ONCE = 2
+_UNLISTED = "intern"
+"""The agent that sets up an Envoy of its own before the crm tool; authz's configuration does not list it."""
 
 
 class Door(Enum):
-    """Which of an Envoy's listeners is knocked at."""
+    """Which door to a tool is knocked at: a listener of its own Envoy, or the crm tool's unlisted Envoy."""
 
     HARDENED = "hardened"
     CARELESS = "careless"
+    UNLISTED = "unlisted"
 
 
 class Mesh:
@@ -71,12 +76,25 @@ class Mesh:
         """End one of the tasks by the command line; raises Unavailable."""
         self._begin(partial(self.authz.end_task, self.task_ids[name])).output()
 
+    def remove_old_authority(self) -> None:
+        """Take the old authority out of authz's trust bundle; returns once it has read it, or raises Unavailable.
+
+        The Envoys have read theirs at their start, and go on believing it.
+        """
+        self.authz.replace_bundle(self._document_file, bundle_document([self._ca], [self._jwt_authority]))
+
+    def jwt_svid(self, who: str) -> str:
+        """A JWT-SVID of an agent or a tool, to be shown to authz."""
+        return self._jwt_authority.mint(spiffe_id(who), [AUTHZ_ID])
+
     def caller(self, who: str) -> Caller:
         """Someone of the mesh, or an impostor, by name."""
         return Caller(self.bundle_file, self._credentials[who])
 
     def remote(self, tool: str, door: Door = Door.HARDENED) -> Remote:
-        """A tool as its callers reach it: through its Envoy."""
+        """A tool as its callers reach it: through an Envoy."""
+        if door is Door.UNLISTED:
+            return Remote(tool_host(tool), self.envoys[_UNLISTED].door, spiffe_id(_UNLISTED))
         envoy = self.envoys[tool]
         address = envoy.door if door is Door.HARDENED else envoy.careless_door
         return Remote(tool_host(tool), address, spiffe_id(tool))
@@ -122,7 +140,7 @@ class Mesh:
 
     def _start_envoys(self) -> None:
         """All at once; and after authz, whose first health check they wait for."""
-        for name in TOOLS:
+        for name in (*TOOLS, _UNLISTED):
             with self._interrupts.held():
                 self.envoys[name] = Envoy(self._sidecar(name), self.folder)
                 self._stack.callback(self.envoys[name].stop)
@@ -130,12 +148,18 @@ class Mesh:
             envoy.wait_until_live()
 
     def _write_certificates(self) -> None:
-        ca, foreign = DevelopmentCa(TRUST_DOMAIN), DevelopmentCa(FOREIGN_TRUST_DOMAIN)
-        self._credentials = mint_all(self.folder, ca, foreign)
-        self.bundle_file = self.folder / "bundle.pem"
-        self.bundle_file.write_text(ca.bundle_pem)
-        self._merged_file = self.folder / "merged-bundles.pem"
-        self._merged_file.write_text(ca.bundle_pem + foreign.bundle_pem)
+        old, foreign = DevelopmentCa(TRUST_DOMAIN), DevelopmentCa(FOREIGN_TRUST_DOMAIN)
+        self._ca, self._jwt_authority = DevelopmentCa(TRUST_DOMAIN), JwtAuthority()
+        self._credentials = mint_all(self.folder, self._ca, old, foreign)
+        # The same bundle twice: PEM is what Envoy and curl read, and holds no JWT authorities.
+        self.bundle_file = self._write("bundle.pem", self._ca.bundle_pem + old.bundle_pem)
+        self._document_file = self._write("bundle.json", bundle_document([self._ca, old], [self._jwt_authority]))
+        self._merged_file = self._write("merged-bundles.pem", self.bundle_file.read_text() + foreign.bundle_pem)
+
+    def _write(self, name: str, text: str) -> Path:
+        path = self.folder / name
+        path.write_text(text)
+        return path
 
     def _responders(self) -> dict[str, Respond]:
         return {"crm": tools.crm(self._send_mail), "mail": tools.mail, "hr": tools.hr}
@@ -152,7 +176,7 @@ class Mesh:
             raise ValueError(f"{name} has no certificate")
         return Sidecar(
             name=name,
-            service=self.tools[name].address,
+            service=self.tools["crm" if name == _UNLISTED else name].address,
             authz=self.authz.address,
             certificate_file=credentials.certificate_file,
             private_key_file=credentials.private_key_file,

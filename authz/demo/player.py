@@ -1,7 +1,7 @@
 """Player: planned hops in, what came of each out, judged.
 
 A hop is as expected if its answer is, and if its tool got it exactly once, or never; for a call from tool to tool also
-if the audit record shows both hops in one trace, on one task, each by its own agent.
+if the audit record shows both hops in one trace, on one task, each by its own agent and asked by its own Envoy.
 """
 
 import secrets
@@ -23,6 +23,7 @@ from authz.demo.hops import (
 )
 from authz.demo.mesh import Door, Mesh
 
+_JWT_HEADER = "x-jwt-svid"  # as authz.yaml has it
 _NO_SUCH_ID = "01900000-0000-7000-8000-000000000000"
 _MALFORMED_ID = "../../etc/passwd"
 _BRIEF_SECONDS = 1.0
@@ -64,8 +65,8 @@ class Player:
         """The mesh has the story's tasks, started by now."""
         self._mesh = mesh
         self._started = time.monotonic()
-        # Of the last hop that was not relayed: its trace, its caller, and how many calls had been relayed before it.
-        self._trace_id, self._caller, self._relayed = "", "", 0
+        # Of the last hop that was not relayed: its trace, its caller and tool, and how many were relayed before it.
+        self._trace_id, self._caller, self._tool, self._relayed = "", "", "", 0
         self._counted = {name: len(tool.received) for name, tool in mesh.tools.items()}
 
     def bring_about(self, event: Event) -> None:
@@ -75,6 +76,8 @@ class Player:
                 time.sleep(max(0.0, self._started + _BRIEF_SECONDS - time.monotonic()))
             case Event.ERRAND_ENDS:
                 self._mesh.end_task("errand")
+            case Event.OLD_AUTHORITY_LEAVES:
+                self._mesh.remove_old_authority()
             case Event.AUTHZ_DIES:
                 self._mesh.authz.kill()
 
@@ -83,13 +86,17 @@ class Player:
         if hop.relayed:
             relayed = self._mesh.relayed[self._relayed :]
             return self._judge(hop, relayed[-1] if relayed else NoAnswer("was never called", 0), 1)
-        self._trace_id, self._caller, self._relayed = secrets.token_hex(16), hop.who, len(self._mesh.relayed)
+        self._trace_id, self._relayed = secrets.token_hex(16), len(self._mesh.relayed)
+        self._caller, self._tool = hop.who, hop.tool
         traceparent = ("traceparent", f"00-{self._trace_id}-{secrets.token_hex(8)}-01")
         headers = [*self._task_headers(hop.task), traceparent, *hop.headers]
+        if hop.jwt_svid_of:
+            headers.append((_JWT_HEADER, self._mesh.jwt_svid(hop.jwt_svid_of)))
         caller, remote = self._mesh.caller(hop.who), self._mesh.remote(hop.tool, door)
-        if hop.status == HTTPStatus.SERVICE_UNAVAILABLE:
-            return self._judge(hop, caller.call(remote, hop.method, hop.path, headers, hop.body), 1)
-        return self._judge(hop, *caller.call_patiently(remote, hop.method, hop.path, headers, hop.body))
+        request = (remote, hop.method, hop.path, headers, hop.body)
+        if hop.status == HTTPStatus.SERVICE_UNAVAILABLE and not hop.reason:
+            return self._judge(hop, caller.call(*request), 1)
+        return self._judge(hop, *caller.call_patiently(*request, awaited_reason=hop.reason))
 
     def _task_headers(self, task: str) -> Headers:
         ids = self._mesh.task_ids
@@ -127,9 +134,10 @@ class Player:
         # A check may have been repeated because its answer came late, so lines may be; the hops are what counts.
         trace = [line for line in self._mesh.authz.audit_lines() if line["trace_id"] == self._trace_id]
         lines = [line for line in trace if line["reason"] not in _OUTAGES]
-        found = list(dict.fromkeys((line["agent"], line["task"], line["decision"]) for line in lines))
+        told = ((line["agent"], line["asker"], line["task"], line["decision"]) for line in lines)
+        found = list(dict.fromkeys(told))
         task_id = self._mesh.task_ids[hop.task]
-        ids = [spiffe_id(who) for who in (self._caller, hop.who)]
-        decisions = ["allow", "allow" if hop.reaches_tool else "deny"]
-        expected = [(id, task_id, decision) for id, decision in zip(ids, decisions, strict=True)]
+        before = (spiffe_id(self._caller), spiffe_id(self._tool), task_id, "allow")
+        decision = "allow" if hop.reaches_tool else "deny"
+        expected = [before, (spiffe_id(hop.who), spiffe_id(hop.tool), task_id, decision)]
         return [] if found == expected else [f"the audit record of the trace is {found}, expected {expected}"]

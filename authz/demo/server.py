@@ -22,6 +22,8 @@ _FILES = Path(__file__).parent / "files"
 _PACKAGE_ROOT = Path(__file__).parents[2]
 _START_SECONDS = 60.0
 _HEALTH_SECONDS = 1.0
+_BUNDLE_SECONDS = 30.0
+_READ_ANEW = "trust bundles: read anew"  # what the server logs once a changed bundle is in force
 _RECONNECT_OPTIONS = [(f"grpc.{which}_reconnect_backoff_ms", 100) for which in ("initial", "min", "max")]
 
 
@@ -78,6 +80,17 @@ class AuthzServer:
                 return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
             self._child.wait_until(is_serving, _START_SECONDS)
+
+    def replace_bundle(self, bundle_file: Path, document: str) -> None:
+        """Replace a bundle file that it reads; returns once what is in it counts, or raises Unavailable."""
+        before = self._bundles_read_anew()
+        written = bundle_file.with_suffix(".new")
+        written.write_text(document, encoding="utf-8")
+        written.replace(bundle_file)
+        self._child.wait_until(lambda: self._bundles_read_anew() > before, _BUNDLE_SECONDS)
+
+    def _bundles_read_anew(self) -> int:
+        return self.log_file.read_text(encoding="utf-8", errors="replace").count(_READ_ANEW)
 
     def kill(self) -> None:
         """End it without a word to it, as a machine that fails would."""

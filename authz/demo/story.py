@@ -29,7 +29,7 @@ def play(console: Console, *, keep_running: bool) -> int:
     With `keep_running` the server is not killed at the end; the mesh stays up, with commands to try, until Ctrl-C.
     """
     started = time.perf_counter()
-    _say(console, f"starting authz, {len(TOOLS)} tools, an Envoy before each, and {len(TASKS)} tasks")
+    _say(console, f"starting authz, {len(TOOLS)} tools, an Envoy before each, a stray one, and {len(TASKS)} tasks")
     try:
         with Mesh(TASKS) as mesh:
             player = Player(mesh)

@@ -1,20 +1,15 @@
 """Finding Envoy, and giving it the operators' configuration with other addresses."""
 
-import copy
-import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 
 from authz.core.errors import Unavailable
 from authz.demo.envoys import Address, Sidecar, Tree, binary, configure, load_configuration
-from tests.support.envoy import validate
 
 ROOT = Path(__file__).parents[2]
-README = ROOT / "envoy" / "README.md"
 
 
 def sidecar(**changes: object) -> Sidecar:
@@ -62,26 +57,6 @@ def test_the_wheel_carries_the_configuration() -> None:
     """An installed package has envoy.yaml where a checkout has it in envoy/."""
     wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
     assert wheel["force-include"]["envoy"] == "authz/demo/envoy"
-
-
-def test_the_snippets_for_spire_are_valid(folder_with_svid: Path) -> None:
-    """The README's keys for certificates from SPIRE, put where it says, make a configuration that Envoy accepts."""
-    keys, cluster = (yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", README.read_text(), re.DOTALL))
-    tree = load_configuration()
-    tree["node"] = {"id": "crm-1", "cluster": "crm"}
-    (chain,) = tree["static_resources"]["listeners"][0]["filter_chains"]
-    authz = next(each for each in tree["static_resources"]["clusters"] if each["name"] == "authz")
-    for holder in (chain, authz):
-        context = holder["transport_socket"]["typed_config"]["common_tls_context"]
-        names = context["validation_context"].get("match_typed_subject_alt_names", [])
-        del context["tls_certificates"], context["validation_context"]
-        context |= copy.deepcopy(keys)
-        context["combined_validation_context"]["default_validation_context"] = {"match_typed_subject_alt_names": names}
-    tree["static_resources"]["clusters"].append(cluster)
-    file = folder_with_svid / "spire.yaml"
-    file.write_text(yaml.safe_dump(tree))
-    said = validate(file, folder_with_svid)
-    assert said.returncode == 0, said.stderr
 
 
 def test_a_missing_envoy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

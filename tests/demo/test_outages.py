@@ -12,7 +12,7 @@ from authz.demo import tools
 from authz.demo.agents import Answered, NoAnswer, Outcome, TlsFailure
 from authz.demo.envoys import LOOPBACK, Address, Envoy
 from authz.demo.tools import Tool
-from authz.wire.pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse
+from authz.wire.pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse, DeniedHttpResponse
 from tests.support.envoy import AUTHORIZATION, Yard, allow, deny, hardened, settled
 
 MODES = pytest.mark.parametrize("failure_mode_allow", [False, True], ids=["fail closed", "fail open"])
@@ -130,6 +130,21 @@ def test_a_patient_caller_asks_again(yard: Yard, service: Tool) -> None:
     assert status(outcome) == 200
     assert tries > 1
     assert len(service.received) - before == 1
+
+
+def test_a_denial_by_503_that_is_awaited_is_an_answer(yard: Yard, service: Tool) -> None:
+    """A caller that waits for one of authz's own 503 reasons takes it at once, and does not take it for an outage."""
+
+    def unlisted(_check: CheckRequest, _context: grpc.ServicerContext) -> CheckResponse:
+        body = '{"error": "denied", "reason": "asker_not_allowed", "decision_id": "d-1"}'
+        return CheckResponse(status={"code": 14}, denied_response=DeniedHttpResponse(status={"code": 503}, body=body))
+
+    authorizer = yard.authorizer(unlisted)
+    remote = hardened(yard.envoy(service.address, authorizer.address))
+    outcome, _ = yard.agent.call_patiently(remote, "GET", "/people/3", awaited_reason="asker_not_allowed")
+    assert isinstance(outcome, Answered)
+    assert (outcome.status, outcome.reason) == (503, "asker_not_allowed")
+    assert len(authorizer.checks) == 1
 
 
 def test_a_caller_is_told_apart_from_silence(yard: Yard, service: Tool) -> None:

@@ -1,5 +1,6 @@
 """`authz config check` and `authz config show`."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -8,13 +9,28 @@ from authz.cli.options import config_option, json_option
 from authz.config import Settings
 
 
-_GIVEN_UP = {
-    "attested": "mode attested believes the principal that a listed Envoy names: a DNS name spelled like a SPIFFE ID, a "
-    "second URI SAN and a certificate of another trust domain's authority are that Envoy's to refuse, not ours",
-    "xfcc": "mode xfcc believes the last x-forwarded-client-cert element of a listed Envoy: it must write the header "
-    "itself (SANITIZE_SET, or a waypoint's annotation), and its own verification of the caller is all there is",
-    "sidecar": "mode sidecar takes the Envoy that asks for the agent itself: each agent needs an Envoy of its own, with "
-    "the agent's SVID, and no other way out",
+@dataclass(frozen=True, slots=True)
+class _Bargain:
+    """What an operator gives up by a mode of identity, and what must hold so that no more is given up."""
+
+    gives_up: str
+    needs: str
+
+
+_BARGAINS = {
+    "attested": _Bargain(
+        "the caller's certificate: its names, its authority and its validity are what a listed Envoy says they are",
+        "listed Envoys that verify callers by SPIFFE's rules, and cannot be told by a caller whom to name",
+    ),
+    "xfcc": _Bargain(
+        "the caller's certificate, as in mode attested; and what stands for it is text in a header",
+        "listed Envoys that write the last element of x-forwarded-client-cert themselves, the only one where the check "
+        "names no principal",
+    ),
+    "sidecar": _Bargain(
+        "telling an agent from its Envoy: whoever can ask with the Envoy's certificate is the agent",
+        "checks on the way out of workloads alone, by Envoys that each have their own agent's SVID",
+    ),
 }
 
 
@@ -30,23 +46,25 @@ def check(config_file: Path) -> None:
     from authz.wiring.knowledge import read  # noqa: PLC0415  engines are slow to import, and help does not need them
 
     knowledge = read(config_file)
-    domains = ", ".join(sorted(knowledge.settings.identity.trust_domains))
+    settings = knowledge.settings
+    domains = ", ".join(sorted(settings.identity.trust_domains))
     click.echo(f"{config_file}: ok")
     click.echo(f"  trust domains  {domains}")
+    click.echo(f"  identity       mode {settings.identity.mode}")
     click.echo(f"  catalog        {len(knowledge.catalog.operations)} operations, version {knowledge.catalog.version}")
     click.echo(f"  policies       {len(knowledge.policy.ids)}, version {knowledge.policy.version}")
-    for note in _notes(knowledge.settings):
-        click.echo(f"  note           {note}")
+    for name, text in _warnings(settings):
+        click.echo(f"  {name:<15}{text}")
 
 
-def _notes(settings: Settings) -> list[str]:
-    """What an operator gives up by what is configured."""
-    notes = []
+def _warnings(settings: Settings) -> list[tuple[str, str]]:
+    """What an operator should know about what is configured, each with what it is."""
+    warnings = []
     if settings.server.transport == "plaintext":
-        notes.append("the port is plain text: whoever reaches it may ask, and can forge what Envoy says")
-    if settings.identity.mode != "certificate":
-        notes.append(_GIVEN_UP[settings.identity.mode])
-    return notes
+        warnings.append(("note", "the port is plain text: whoever reaches it may ask, and can forge what Envoy says"))
+    if bargain := _BARGAINS.get(settings.identity.mode):
+        warnings += [("gives up", bargain.gives_up), ("needs", bargain.needs)]
+    return warnings
 
 
 @command.command("show")

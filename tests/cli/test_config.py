@@ -9,7 +9,9 @@ import yaml
 
 from authz.demo.ca import DevelopmentCa
 from tests.support.commands import authz, authz_process
-from tests.support.world import AUTHZ, World
+from tests.support.world import AUTHZ, ENVOY, World
+
+CA = DevelopmentCa("example.org")
 
 
 @pytest.fixture
@@ -48,9 +50,41 @@ DAMAGES: dict[str, tuple[Callable[[World], object], list[str]]] = {
         lambda world: damage(world, "catalog.yaml", "catalogue.yaml"),
         ["catalog.file: there is no file", "catalogue.yaml"],
     ),
-    "tls without files": (
+    "tls without our own SVID": (
         lambda world: damage(world, "transport: plaintext", "transport: tls"),
-        ["server: transport is tls, but the key tls with its three files is missing"],
+        ["server: transport is tls, so svid says what our port shows"],
+    ),
+    "tls without an allow-list": (
+        lambda world: damage(world, "transport: plaintext", "transport: tls\n  svid: workload-api"),
+        ["server: transport is tls, so envoys lists the SPIFFE IDs that may ask"],
+    ),
+    "allow-list in plain text": (
+        lambda world: damage(world, "transport: plaintext", f"transport: plaintext\n  envoys: [{ENVOY}]"),
+        ["server: transport is plaintext, so svid and envoys have no meaning"],
+    ),
+    "an Envoy that is no workload": (
+        lambda world: damage(world, "transport: plaintext", "transport: plaintext\n  envoys: [crm.example.org]"),
+        ["server.envoys.0:"],
+    ),
+    "Envoy's word in plain text": (
+        lambda world: damage(world, "identity:", "identity:\n  mode: attested"),
+        ["identity.mode attested takes an Envoy's word, so server.transport must be tls"],
+    ),
+    "unknown mode": (
+        lambda world: damage(world, "identity:", "identity:\n  mode: trusting"),
+        ["identity.mode:", "certificate"],
+    ),
+    "bundle of two origins": (
+        lambda world: damage(world, "bundle_file: bundle.pem", "bundle_file: bundle.pem\n      bundle: workload-api"),
+        ["identity.trust_domains.example.org: give either bundle_file, or bundle: workload-api"],
+    ),
+    "a Workload API that is nowhere": (
+        lambda world: damage(world, "bundle_file: bundle.pem", "bundle: workload-api"),
+        ["SPIFFE_ENDPOINT_SOCKET"],
+    ),
+    "a token for nobody": (
+        lambda world: damage(world, "identity:", "identity:\n  jwt: {header: x-jwt-svid, audience: []}"),
+        ["identity.jwt.audience:"],
     ),
     "no address": (
         lambda world: damage(world, "listen: 127.0.0.1:0", "listen: '9000'"),
@@ -89,26 +123,59 @@ def test_what_is_wrong_is_told_with_its_place(world: World, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "content", "told"),
+    ("file", "content"),
     [
-        ("authz.pem", "nothing", "authz.pem: cannot be used with the key"),
-        ("authz.key", None, "authz.pem: cannot be used with the key"),
-        ("ca.pem", "nothing", "ca.pem: holds no usable certificate"),
+        ("authz.pem", "nothing"),
+        ("authz.key", CA.mint(AUTHZ).key_pem),
+        ("authz.pem", CA.mint(dns=("authz.example.org",)).pem),
+        ("authz.pem", CA.bundle_pem),
     ],
+    ids=["no certificate", "another key", "no SPIFFE ID", "an authority"],
 )
-def test_unusable_tls_files_are_told_before_the_start(
-    tmp_path: Path, file: str, content: str | None, told: str
-) -> None:
-    """A certificate that is none, a key of another certificate and a CA file without one are named by the check."""
-    ca = DevelopmentCa("example.org")
-    ca.mint(AUTHZ).write(tmp_path, "authz")
-    (tmp_path / "ca.pem").write_text(ca.bundle_pem)
-    (tmp_path / file).write_text(ca.mint(AUTHZ).key_pem if content is None else content)
-    files = {"certificate_file": "authz.pem", "private_key_file": "authz.key", "client_ca_file": "ca.pem"}
-    world = World(tmp_path, ca, {"server": {"listen": "127.0.0.1:0", "transport": "tls", "tls": files}})
+def test_our_own_svid_is_tried_before_the_start(tmp_path: Path, file: str, content: str) -> None:
+    """What our port could not show is named by the check: both files, and why they are no X509-SVID with its key."""
+    world = World.guarded(tmp_path, ca=CA)
+    (tmp_path / file).write_text(content)
     ended = authz("config", "check", "--config", world.config_file)
     assert ended.status == 2
-    assert told in ended.err
+    assert "authz.pem: cannot be used with the key" in ended.err
+    assert str(tmp_path / "authz.key") in ended.err
+
+
+@pytest.mark.parametrize(
+    ("mode", "gives_up", "needs"),
+    [
+        ("attested", "the caller's certificate", "verify callers by SPIFFE's rules"),
+        ("xfcc", "the caller's certificate", "x-forwarded-client-cert themselves"),
+        ("sidecar", "telling an agent from its Envoy", "the way out"),
+    ],
+)
+def test_what_a_mode_gives_up_is_told(tmp_path: Path, mode: str, gives_up: str, needs: str) -> None:
+    """A mode that takes an Envoy's word is fine, and the check says what is given up by it and what it stands on."""
+    world = World.guarded(tmp_path, ca=CA, identity={"mode": mode})
+    ended = authz("config", "check", "--config", world.config_file)
+    assert ended.status == 0, ended.err
+    told = dict(line.split(maxsplit=1) for line in ended.out.splitlines()[1:] if "gives up" not in line)
+    assert told["identity"] == f"mode {mode}"
+    assert needs in told["needs"]
+    assert f"gives up       {gives_up}" in ended.out
+
+
+def test_the_usual_mode_gives_up_nothing(tmp_path: Path) -> None:
+    """With TLS and the caller's own certificate there is nothing to warn of."""
+    ended = authz("config", "check", "--config", World.guarded(tmp_path, ca=CA).config_file)
+    assert ended.status == 0, ended.err
+    assert "mode certificate" in ended.out
+    assert not any(word in ended.out for word in ("gives up", "needs", "note"))
+
+
+def test_the_workload_api_is_not_asked(tmp_path: Path) -> None:
+    """A configuration that stands on the Workload API is checked where there is none, as on an operator's desk."""
+    trust = {"trust_domains": {"example.org": {"bundle": "workload-api"}}}
+    socket = {"workload_api": {"socket": f"unix://{tmp_path}/nowhere.sock"}}
+    world = World.guarded(tmp_path, ca=CA, server={"svid": "workload-api"}, identity={**trust, **socket})
+    ended = authz("config", "check", "--config", world.config_file)
+    assert ended.status == 0, ended.err
 
 
 def test_the_line_is_the_line(world: World) -> None:
@@ -130,7 +197,8 @@ def test_serve_refuses_what_check_refuses(world: World) -> None:
 def test_show_prints_what_is_in_force(world: World) -> None:
     """Defaults are filled in, paths are whole, as YAML and as JSON alike."""
     shown = yaml.safe_load(authz("config", "show", "--config", world.config_file).out)
-    assert shown["server"]["check_timeout_seconds"] == 0.15
+    assert shown["server"]["max_request_bytes"] == 16 * 1024 * 1024
+    assert shown["identity"]["mode"] == "certificate"
     assert shown["tasks"]["header"] == "x-task-id"
     assert shown["catalog"]["file"] == str(world.folder / "catalog.yaml")
     assert json.loads(authz("config", "show", "--config", world.config_file, "--json").out) == shown
@@ -140,6 +208,6 @@ def test_help_is_complete() -> None:
     """--help lists every command with a line, and each command has a help of its own."""
     ended = authz_process("--help")
     assert ended.status == 0
-    for command in ("serve", "task", "explain", "config", "demo"):
+    for command in ("serve", "task", "explain", "identity", "config", "demo"):
         assert f"  {command} " in ended.out
         assert authz(command, "--help").status == 0

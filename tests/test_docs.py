@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
+from authz.config import TrustDomainSettings, load_settings
 from authz.core.reasons import Reason
 
 ROOT = Path(__file__).parents[1]
@@ -33,12 +35,39 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+def test_the_page_of_configuration_is_complete(tmp_path: Path) -> None:
+    """The file in docs/configuration.md is one that authz takes; it has every key, and every default as it is."""
+    (shown,) = re.findall(r"^```yaml\n(.*?)^```$", (ROOT / "docs" / "configuration.md").read_text(), re.M | re.S)
+    for name in ("tls/authz.pem", "tls/authz.key", "tls/partner.json", "catalog.yaml"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "authz.yaml").write_text(shown)
+    assert unsaid(load_settings(tmp_path / "authz.yaml")) == []
+
+
+def unsaid(document: BaseModel) -> list[str]:
+    """The keys that the document, or one in it, leaves out or sets to something else than their default."""
+    found = []
+    for key, field in type(document).model_fields.items():
+        value = getattr(document, key)
+        inner = value.values() if isinstance(value, dict) else [value]
+        found += [f"{key}.{each}" for part in inner if isinstance(part, BaseModel) for each in unsaid(part)]
+        if key not in document.model_fields_set and not isinstance(document, TrustDomainSettings):
+            found.append(f"{key} is left out")
+        if isinstance(field.default, int | float | str) and value != field.default:
+            found.append(f"{key} is {value!r}, by default {field.default!r}")
+    return found
+
+
 def test_every_command_that_the_documents_show_exists() -> None:
     """Each `authz ...` command line in the documents names a command that the program has."""
     shown = set()
     for page in PAGES:
         for line in re.findall(r"^(?:\$ )?authz ((?:[a-z-]+ ?)+)", fenced(page.read_text()), re.MULTILINE):
-            shown.add(" ".join(line.split()[:2] if line.split()[0] in {"task", "config"} else line.split()[:1]))
+            shown.add(
+                " ".join(line.split()[:2] if line.split()[0] in {"task", "config", "identity"} else line.split()[:1])
+            )
     assert shown
     for command in sorted(shown):
         arguments = [sys.executable, "-m", "authz", *command.split(), "--help"]

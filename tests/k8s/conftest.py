@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from authz.config import Settings, load_settings
-from authz.demo.ca import DevelopmentCa
 from tests.support.kustomize import Rendering, render
 
 PROJECT = Path(__file__).parents[2]
@@ -36,19 +35,11 @@ def rendering(request: pytest.FixtureRequest) -> Rendering:
 
 @pytest.fixture
 def config_file(base: Rendering, tmp_path: Path) -> Path:
-    """authz.yaml as the pod sees it, beside all that the operator brings, under a root of its own."""
-    ca = DevelopmentCa("example.org")
-    server = ca.mint("spiffe://example.org/authz", dns=("authz.authz.svc.cluster.local",))
-    brought = {
-        "authz-tls": {"tls.crt": server.chain_pem, "tls.key": server.key_pem, "ca.crt": ca.bundle_pem},
-        "authz-trust-bundles": {"example.org.pem": ca.bundle_pem},
-    }
-    contents = {each["metadata"]["name"]: each["data"] for each in base.all("ConfigMap")} | brought
+    """authz.yaml as the pod sees it, beside all that is mounted with it, under a root of its own."""
+    contents = {each["metadata"]["name"]: each["data"] for each in base.all("ConfigMap")}
     for path, volume in base.mounted.items():
         if "configMap" in volume:
             lay_out(tmp_path / path.lstrip("/"), contents[volume["configMap"]["name"]])
-        if "secret" in volume:
-            lay_out(tmp_path / path.lstrip("/"), contents[volume["secret"]["secretName"]])
     return tmp_path / CONFIG_FOLDER.lstrip("/") / "authz.yaml"
 
 

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from authz.config import Settings
 from tests.support.kustomize import Rendering
@@ -11,33 +11,37 @@ EXIT_UNUSABLE = 2
 
 
 def test_the_shipped_configuration_is_usable(config_file: Path) -> None:
-    """With a certificate and a trust bundle brought by the operator, the server would start on what k8s/base ships."""
+    """The server would start on what k8s/base ships; its SVID and trust bundles come from the node's Workload API."""
     checked = config_check(config_file)
     assert (checked.returncode, checked.stderr) == (0, "")
 
 
-def test_a_missing_trust_bundle_is_named(config_file: Path) -> None:
-    """Without the operator's trust bundle the configuration is refused, and the message names the file to bring."""
-    (config_file.parent / "bundles" / "example.org.pem").unlink()
+def test_an_empty_allow_list_is_refused(config_file: Path) -> None:
+    """An operator who takes the example's Envoy off the list, and puts none on it, is told before the rollout."""
+    shipped = config_file.read_text()
+    emptied = shipped.replace("    - spiffe://example.org/tool/crm\n", "    []\n")
+    assert emptied != shipped
+    config_file.write_text(emptied)
     checked = config_check(config_file)
     assert checked.returncode == EXIT_UNUSABLE
-    assert "bundles/example.org.pem" in checked.stderr
+    assert "envoys lists the SPIFFE IDs that may ask" in checked.stderr
     assert "Traceback" not in checked.stderr
 
 
+def test_the_socket_is_that_of_the_csi_driver(base: Rendering, settings: Settings) -> None:
+    """authz.yaml looks for the Workload API where the Deployment mounts it, by the SPIFFE CSI driver and read-only."""
+    assert settings.identity.workload_api.socket
+    socket = PurePosixPath(settings.identity.workload_api.socket.removeprefix("unix://"))
+    volume = base.mounted[str(socket.parent)]
+    assert volume["csi"] == {"driver": "csi.spiffe.io", "readOnly": True}
+
+
 def test_every_file_that_the_configuration_names_is_mounted(base: Rendering, settings: Settings) -> None:
-    """authz.yaml and the Deployment agree on where certificate, key, authorities, bundle, catalog and policies are."""
-    assert settings.server.tls
-    (bundle,) = settings.identity.trust_domains.values()
-    files = [
-        settings.server.tls.certificate_file,
-        settings.server.tls.private_key_file,
-        settings.server.tls.client_ca_file,
-        bundle.bundle_file,
-        settings.catalog.file,
-        settings.policy.directory,
-    ]
-    assert [each.exists() for each in files] == [True] * 6
+    """authz.yaml and the Deployment agree on where catalog and policies are, and no other file is named."""
+    assert settings.server.svid == "workload-api"
+    assert {each.bundle for each in settings.identity.trust_domains.values()} == {"workload-api"}
+    assert settings.catalog.file.exists()
+    assert settings.policy.directory.exists()
     policies = {each["metadata"]["name"]: each["data"] for each in base.all("ConfigMap")}["authz-policies"]
     assert set(policies) == {each.name for each in settings.policy.directory.glob("*.cedar")}
 

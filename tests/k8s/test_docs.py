@@ -16,11 +16,14 @@ from authz.cli.task import command as task_command
 from authz.config import Settings
 from authz.core.reasons import Reason
 from authz.demo.ca import DevelopmentCa
+from authz.demo.credentials import AUTHZ_ID
+from authz.wiring.knowledge import read
+from tests.k8s.conftest import lay_out
 from tests.support.kustomize import Rendering, Resource
 
 PROJECT = Path(__file__).parents[2]
 PAGE = (PROJECT / "docs" / "kubernetes.md").read_text()
-ENVOY_CONFIG = PROJECT / "envoy" / "envoy.yaml"
+ENVOY_CONFIG = PROJECT / "envoy" / "spire.yaml"
 HOST = "authz.authz.svc.cluster.local"
 FENCED = re.compile(r"^(?P<indent> *)```(?P<language>\w+)\n(?P<text>.*?)^ *```$", re.MULTILINE | re.DOTALL)
 BUILT_IN_GROUPS = ("v1", "apps/v1", "networking.k8s.io/v1", "policy/v1")
@@ -63,11 +66,10 @@ def test_every_yaml_block_is_a_mapping() -> None:
 
 
 def test_resources_of_kubernetes_itself_are_valid() -> None:
-    """What the page shows in Kubernetes' own API groups is accepted by Kubernetes."""
+    """What the page shows in Kubernetes' own API groups is accepted by Kubernetes; a patch is, where it is applied."""
     ours = [each for each in documents() if each.get("apiVersion") in BUILT_IN_GROUPS]
-    assert [each["kind"] for each in ours] == ["Service"]
-    for resource in ours:
-        kubernetes_validate.validate(resource, "1.37", strict=True)
+    assert [each["kind"] for each in ours] == ["Service", "Deployment"]
+    kubernetes_validate.validate(of_kind("Service"), "1.37", strict=True)
 
 
 def test_the_second_service_leads_where_the_first_does(base: Rendering) -> None:
@@ -78,22 +80,60 @@ def test_the_second_service_leads_where_the_first_does(base: Rendering) -> None:
 
 def test_the_operators_overlay_can_be_built(tmp_path: Path) -> None:
     """The overlay that the page shows renders, into the namespace and with the image that it names."""
-    program = shutil.which("kubectl")
-    if program is None:
-        pytest.skip("kubectl is not on the PATH")
-    shutil.copytree(PROJECT / "k8s", tmp_path / "k8s")
-    folder = tmp_path / "k8s" / "overlays" / "production"
-    shutil.copytree(PROJECT / "k8s" / "base" / "config", folder)
-    (folder / "kustomization.yaml").write_text(yaml.safe_dump(of_kind("Kustomization")))
-    built = subprocess.run(
-        [program, "kustomize", str(folder)], check=True, capture_output=True, text=True, timeout=60
-    ).stdout
-    resources = list(yaml.safe_load_all(built))
+    resources = built(tmp_path, of_kind("Kustomization"))
     (deployment,) = (each for each in resources if each["kind"] == "Deployment")
     policies = [each["data"] for each in resources if each["metadata"]["name"].startswith("authz-policies-")]
     assert {"authz"} == {each["metadata"]["namespace"] for each in resources}
     assert deployment["spec"]["template"]["spec"]["containers"][0]["image"] == "registry.example.org/authz:0.1.0"
     assert [{"support.cedar"}] == [set(each) for each in policies]
+
+
+def test_without_spire_the_pod_mounts_files_and_no_socket(tmp_path: Path) -> None:
+    """The page's patch takes the SPIFFE CSI driver's volume away and brings the two that the operator makes."""
+    (tmp_path / "patch.yaml").write_text(yaml.safe_dump(of_kind("Deployment")))
+    patched = of_kind("Kustomization") | {"patches": [{"path": "patch.yaml"}]}
+    (deployment,) = (each for each in built(tmp_path, patched) if each["kind"] == "Deployment")
+    kubernetes_validate.validate(deployment, "1.37", strict=True)
+    pod = deployment["spec"]["template"]["spec"]
+    volumes = {each["name"]: each for each in pod["volumes"]}
+    mounted = {each["mountPath"]: volumes[each["name"]] for each in pod["containers"][0]["volumeMounts"]}
+    assert len(mounted) == len(volumes)
+    assert not [each for each in pod["volumes"] if "csi" in each]
+    assert mounted["/etc/authz/tls"]["secret"]["secretName"] == "authz-tls"
+    assert mounted["/etc/authz/bundles"]["configMap"]["name"] == "authz-trust-bundles"
+
+
+def test_without_spire_the_configuration_is_usable(config_file: Path) -> None:
+    """The page's lines in the shipped authz.yaml, with the files that its commands ask for, are enough to start on."""
+    (shown,) = (each for each in documents() if "svid" in each.get("server", {}))
+    config = yaml.safe_load(config_file.read_text())
+    config["server"] |= shown["server"]
+    config["identity"] = shown["identity"]
+    ca = DevelopmentCa("example.org")
+    (certificate,) = (each for each in documents() if each.get("kind") == "Certificate")
+    server = ca.mint(*certificate["spec"]["uris"], dns=tuple(certificate["spec"]["dnsNames"]))
+    folder = config_file.parent
+    lay_out(folder / "tls", {"tls.crt": server.chain_pem, "tls.key": server.key_pem})
+    lay_out(folder / "bundles", {"example.org.pem": ca.bundle_pem})
+    config_file.unlink()
+    config_file.write_text(yaml.safe_dump(config))
+    assert read(config_file).trust.own.current().spiffe_id.uri == AUTHZ_ID
+
+
+def built(folder: Path, kustomization: Resource) -> list[Resource]:
+    """What kubectl makes of an overlay of that kustomization; patches are taken from the folder."""
+    program = shutil.which("kubectl")
+    if program is None:
+        pytest.skip("kubectl is not on the PATH")
+    shutil.copytree(PROJECT / "k8s", folder / "k8s")
+    overlay = folder / "k8s" / "overlays" / "production"
+    shutil.copytree(PROJECT / "k8s" / "base" / "config", overlay)
+    for each in kustomization.get("patches", []):
+        shutil.copy(folder / each["path"], overlay)
+    (overlay / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    command = [program, "kustomize", str(overlay)]
+    output = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+    return list(yaml.safe_load_all(output))
 
 
 def test_the_cluster_is_that_of_the_envoy_we_ship() -> None:
@@ -123,10 +163,6 @@ def test_envoy_accepts_the_cluster(tmp_path: Path) -> None:
     config = yaml.safe_load(ENVOY_CONFIG.read_text())
     clusters = config["static_resources"]["clusters"]
     config["static_resources"]["clusters"] = [the_cluster() if each["name"] == "authz" else each for each in clusters]
-    ca = DevelopmentCa("example.org")
-    (tmp_path / "tls").mkdir()
-    (tmp_path / "tls" / "bundle.pem").write_text(ca.bundle_pem)
-    ca.mint("spiffe://example.org/envoy").write(tmp_path / "tls", "svid")
     (tmp_path / "envoy.yaml").write_text(yaml.safe_dump(config))
     command = [str(program), "--mode", "validate", "--config-path", "envoy.yaml"]
     validated = subprocess.run(command, check=False, cwd=tmp_path, capture_output=True, text=True, timeout=60)
@@ -147,6 +183,17 @@ def test_addresses_are_the_services(base: Rendering) -> None:
     assert (name, port) == (backend["name"], backend["port"])
     assert of_kind("BackendTLSPolicy")["spec"]["validation"]["hostname"] == HOST
     assert HOST in of_kind("Certificate")["spec"]["dnsNames"]
+    assert HOST in of_kind("ClusterSPIFFEID")["spec"]["dnsNameTemplates"]
+
+
+def test_the_server_is_registered_as_whom_envoy_expects(base: Rendering) -> None:
+    """The registration on the page means the pods of the base, and gives them the SPIFFE ID that Envoy asks for."""
+    registered = of_kind("ClusterSPIFFEID")["spec"]
+    tls = the_cluster()["transport_socket"]["typed_config"]["common_tls_context"]
+    (expected,) = tls["combined_validation_context"]["default_validation_context"]["match_typed_subject_alt_names"]
+    assert registered["spiffeIDTemplate"] == AUTHZ_ID == expected["matcher"]["exact"]
+    assert registered["podSelector"] == base.only("Deployment")["spec"]["selector"]
+    assert of_kind("Certificate")["spec"]["uris"] == [AUTHZ_ID]
 
 
 def test_no_snippet_fails_open() -> None:
@@ -163,13 +210,11 @@ def test_timeouts_leave_the_server_time_to_say_why(settings: Settings) -> None:
     assert check_timeout_seconds < 0.25 < 2 * check_timeout_seconds
 
 
-def test_what_the_page_asks_the_operator_to_make_is_what_the_pod_mounts(base: Rendering) -> None:
-    """Names and file names in the commands are those that the Deployment and authz.yaml expect."""
+def test_what_the_page_asks_the_operator_to_make_is_what_the_patch_mounts() -> None:
+    """Names and file names in the commands are those of the page's patch and of its lines for authz.yaml."""
     commands = "\n".join(blocks("sh"))
-    assert "secret generic authz-tls --from-file=tls.crt --from-file=tls.key --from-file=ca.crt" in commands
+    assert "secret generic authz-tls --from-file=tls.crt --from-file=tls.key" in commands
     assert "configmap authz-trust-bundles --from-file=example.org.pem" in commands
-    assert base.mounted["/etc/authz/tls"]["secret"]["secretName"] == "authz-tls"
-    assert base.mounted["/etc/authz/bundles"]["configMap"]["name"] == "authz-trust-bundles"
     assert of_kind("Certificate")["spec"]["secretName"] == "authz-tls"
 
 

@@ -37,7 +37,8 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def test_the_page_of_configuration_is_complete(tmp_path: Path) -> None:
     """The file in docs/configuration.md is one that authz takes; it has every key, and every default as it is."""
-    (shown,) = re.findall(r"^```yaml\n(.*?)^```$", (ROOT / "docs" / "configuration.md").read_text(), re.M | re.S)
+    page = (ROOT / "docs" / "configuration.md").read_text()
+    (shown,) = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     for name in ("tls/authz.pem", "tls/authz.key", "tls/partner.json", "catalog.yaml"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()

@@ -30,7 +30,10 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
         set(),
     ),
     "cli": ({"core", "config", "wiring", "demo", ""}, {"click", "rich", "yaml"}),
-    "demo": ({"core", "documents"}, {"cryptography", "joserfc", "rich", "yaml", "spiffe", "google", "grpc", "grpc_health", "envoy"}),
+    "demo": (
+        {"core", "documents"},
+        {"cryptography", "joserfc", "rich", "yaml", "spiffe", "google", "grpc", "grpc_health", "envoy"},
+    ),
     "__main__": ({"cli"}, set()),
     "": (set(), set()),
 }

@@ -63,7 +63,7 @@ def test_who_may_not_ask_is_answered_before_anything_is_read(tmp_path: Path) -> 
 
 def test_mode_attested_takes_a_proven_envoys_principal(tmp_path: Path) -> None:
     """The principal alone names the agent; absent, strange or of another agent, it does not."""
-    world = World.guarded(tmp_path, mode="attested")
+    world = World.guarded(tmp_path, identity={"mode": "attested"})
     running, envoy = world.pipeline(), world.svid(ENVOY)
     assert told(running.decide(hop(world, SUPPORT), asker=envoy)) is Proof.ATTESTED
     assert told(running.decide(hop(world, SUPPORT))) is Reason.ASKER_UNPROVEN
@@ -75,7 +75,7 @@ def test_mode_attested_takes_a_proven_envoys_principal(tmp_path: Path) -> None:
 
 def test_mode_xfcc_takes_a_proven_envoys_header(tmp_path: Path) -> None:
     """The last element's URI names the agent; another proxy's element does not."""
-    world = World.guarded(tmp_path, mode="xfcc")
+    world = World.guarded(tmp_path, identity={"mode": "xfcc"})
     running, envoy = world.pipeline(), world.svid(ENVOY)
     written = {XFCC.replace("-", "_"): f"By={ENVOY};URI={SUPPORT}"}
     assert told(running.decide(hop(world, **written), asker=envoy)) is Proof.XFCC
@@ -88,7 +88,7 @@ def test_mode_xfcc_takes_a_proven_envoys_header(tmp_path: Path) -> None:
 
 def test_mode_sidecar_takes_the_asker(tmp_path: Path) -> None:
     """The agent is whose own Envoy asks; it must be on the list as any other."""
-    world = World.guarded(tmp_path, mode="sidecar")
+    world = World.guarded(tmp_path, identity={"mode": "sidecar"})
     world.config_file.write_text(world.config_file.read_text().replace(f"- {ENVOY}", f"- {SUPPORT}"))
     running = world.pipeline()
     assert told(running.decide(hop(world), asker=world.svid(SUPPORT))) is Proof.SIDECAR
@@ -108,7 +108,7 @@ def with_tokens(tmp_path: Path, authority: JwtAuthority) -> tuple[World, Running
     """A world that requires a JWT-SVID, with a SPIFFE bundle document, and its pipeline."""
     trusted = {DOMAIN: {"bundle_file": "bundle.json"}}
     jwt = {"header": "x-jwt-svid", "audience": ["authz"], "required": True}
-    world = World.guarded(tmp_path, trust_domains=trusted, jwt=jwt)
+    world = World.guarded(tmp_path, identity={"trust_domains": trusted, "jwt": jwt})
     key, der = world.ca.root.public_key(), world.ca.root.public_bytes(Encoding.DER)
     assert isinstance(key, EllipticCurvePublicKey)
     root = {"use": "x509-svid", **ECKey.import_key(key).as_dict(), "x5c": [base64.b64encode(der).decode()]}

@@ -19,6 +19,7 @@ class Arrival:
     traceparent: str = ""  # of Envoy's client span, from the call's own metadata
     tracestate: str = ""
     unverified_asker_certificate: str = ""  # PEM of the leaf that our TLS peer showed; empty in plain text
+    unverified_asker_chain: str = ""  # PEM of that leaf and its intermediates; empty where there are none
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,8 +42,8 @@ class Sidecar:
     """What an Envoy stands between, and what it proves itself and judges others with.
 
     `failure_mode_allow` and `careless_ca_file` are what an operator should not do. The latter adds a second door with
-    Envoy's default validator, which believes every authority in that file about every name and lets callers without a
-    certificate pass: only authz decides there.
+    Envoy's default validator, which believes every authority in that file about every name, lets callers without a
+    certificate pass, and passes on what they write in x-forwarded-client-cert: only authz decides there.
     """
 
     name: str
@@ -56,6 +56,7 @@ class Sidecar:
     failure_mode_allow: bool = False
     check_timeout_seconds: float | None = None  # for busy machines; None leaves the file's own
     careless_ca_file: Path | None = None
+    shown_to_authz: tuple[Path, Path] | None = None  # certificate and key, where it does not ask with its own
 
 
 def binary() -> Path:
@@ -98,6 +99,8 @@ def configure(hardened: Tree, sidecar: Sidecar) -> Tree:
     _set_endpoint(clusters["service"], sidecar.service)
     _set_endpoint(clusters["authz"], sidecar.authz)
     _set_certificates(clusters["authz"]["transport_socket"], sidecar)
+    if sidecar.shown_to_authz:
+        _set_certificate(clusters["authz"]["transport_socket"], *sidecar.shown_to_authz)
     expected = clusters["authz"]["transport_socket"]["typed_config"]["common_tls_context"]["validation_context"]
     expected["match_typed_subject_alt_names"][0]["matcher"]["exact"] = f"spiffe://{sidecar.trust_domain}/authz"
 
@@ -118,6 +121,8 @@ def _careless(door: Tree, ca_file: Path) -> Tree:
     tls = careless["filter_chains"][0]["transport_socket"]["typed_config"]
     tls["require_client_certificate"] = False
     tls["common_tls_context"]["validation_context"] = {"trusted_ca": {"filename": str(ca_file)}}
+    manager = careless["filter_chains"][0]["filters"][0]["typed_config"]
+    manager["forward_client_cert_details"] = "ALWAYS_FORWARD_ONLY"
     return careless
 
 
@@ -130,15 +135,17 @@ def _set_endpoint(cluster: Tree, address: Address) -> None:
 
 
 def _set_certificates(transport_socket: Tree, sidecar: Sidecar) -> None:
+    _set_certificate(transport_socket, sidecar.certificate_file, sidecar.private_key_file)
     tls = transport_socket["typed_config"]["common_tls_context"]
-    tls["tls_certificates"] = [
-        {
-            "certificate_chain": {"filename": str(sidecar.certificate_file)},
-            "private_key": {"filename": str(sidecar.private_key_file)},
-        }
-    ]
     tls["validation_context"]["custom_validator_config"]["typed_config"]["trust_domains"] = [
         {"name": sidecar.trust_domain, "trust_bundle": {"filename": str(sidecar.bundle_file)}}
+    ]
+
+
+def _set_certificate(transport_socket: Tree, certificate_file: Path, private_key_file: Path) -> None:
+    chain, key = {"filename": str(certificate_file)}, {"filename": str(private_key_file)}
+    transport_socket["typed_config"]["common_tls_context"]["tls_certificates"] = [
+        {"certificate_chain": chain, "private_key": key}
     ]
 
 

@@ -9,7 +9,7 @@ This module imports nothing of OpenTelemetry: a server that exports nothing does
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -19,6 +19,7 @@ from authz.core.errors import Place, Problem, Unusable
 from authz.ports import Observer
 
 if TYPE_CHECKING:
+    from authz.observe.gauges import Gauge
     from authz.observe.telemetry import Telemetry
 
 _OTLP: Final = "otlp"
@@ -53,7 +54,7 @@ class NoTelemetry:
         """Nothing was begun."""
 
 
-def make_telemetry(service_name: str, version: str) -> "Telemetry | NoTelemetry":
+def make_telemetry(service_name: str, version: str, gauges: "Iterable[Gauge]" = ()) -> "Telemetry | NoTelemetry":
     """The telemetry that this process's environment asks for; raises Unusable for a value that we do not support.
 
     OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES come before `service_name` and `version`.
@@ -63,7 +64,7 @@ def make_telemetry(service_name: str, version: str) -> "Telemetry | NoTelemetry"
         return NoTelemetry()
     from authz.observe.telemetry import Telemetry  # noqa: PLC0415  see the module's docstring
 
-    return Telemetry(choice, service_name, version)
+    return Telemetry(choice, service_name, version, gauges)
 
 
 def chosen(environment: Mapping[str, str]) -> Choice:

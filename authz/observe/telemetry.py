@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from opentelemetry.sdk.metrics import MeterProvider
@@ -24,6 +24,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
 
 from authz.core.errors import Place, Problem, Unusable
+from authz.observe.gauges import Gauge, show
 from authz.observe.log import PacedHandler
 from authz.observe.metrics import MetricObserver
 from authz.observe.otel import Choice, Exporter
@@ -41,7 +42,7 @@ _log = logging.getLogger("authz.observe")
 class Telemetry:
     """Telemetry that is on. It has its own providers: nothing global of OpenTelemetry is touched but its logger."""
 
-    def __init__(self, choice: Choice, service_name: str, version: str) -> None:
+    def __init__(self, choice: Choice, service_name: str, version: str, gauges: Iterable[Gauge] = ()) -> None:
         """Start exporting; raises Unusable where the SDK refuses a variable."""
         self._quiet = _QuietLogger()
         self._exporters: list[SpanExporter | MetricExporter] = []
@@ -52,7 +53,9 @@ class Telemetry:
             if choice.traces:
                 observers.append(SpanObserver(self._trace(choice.traces, resource).get_tracer(_SCOPE, version)))
             if choice.metrics:
-                observers.append(MetricObserver(self._measure(choice.metrics, resource).get_meter(_SCOPE, version)))
+                meter = self._measure(choice.metrics, resource).get_meter(_SCOPE, version)
+                observers.append(MetricObserver(meter))
+                show(gauges, meter)
         except Exception as error:
             self.shutdown(0)
             what = f"OpenTelemetry cannot use them: {type(error).__name__}: {error}"

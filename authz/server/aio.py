@@ -4,7 +4,7 @@ Bytes go through unparsed: a deserializer that fails would become a gRPC error, 
 into an allow.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import grpc
@@ -12,16 +12,16 @@ import grpc.aio
 from grpc_health.v1 import health_pb2_grpc
 
 from authz.core.errors import Unavailable
-from authz.server.checks import Metadata
+from authz.server.checks import UNKNOWN, Metadata, Peer
 from authz.server.health import AUTHORIZATION, Health
 from authz.server.tls import TlsSource, server_credentials
 
-Handler = Callable[[bytes, Metadata, str, float | None], Awaitable[bytes]]
-"""Message, metadata, PEM of the caller's certificate (empty in plain text), seconds until the caller gives up."""
+Handler = Callable[[bytes, Metadata, Peer, float | None], Awaitable[bytes]]
+"""Message, metadata, what the caller's TLS showed, seconds until the caller gives up."""
 
 CHECK_METHOD = "Check"
-_CERTIFICATE = "x509_pem_cert"
-_NONE = (b"",)
+_CERTIFICATE, _INTERMEDIATES = "x509_pem_cert", "x509_pem_cert_chain"  # to a server the chain is told without its leaf
+_VERSION, _TLS_1_3 = "ssl_tls_version", b"TLSv1.3"
 _MAX_METADATA_BYTES = 64 * 1024
 
 
@@ -38,8 +38,8 @@ def make_server(handler: Handler, health: Health, limits: Limits) -> grpc.aio.Se
     server = grpc.aio.server(options=_options(limits))
 
     async def check(message: bytes, context: grpc.aio.ServicerContext) -> bytes:
-        certificate = context.auth_context().get(_CERTIFICATE, _NONE)[0].decode("latin-1")
-        return await handler(message, context.invocation_metadata() or (), certificate, context.time_remaining())
+        peer = _peer(context.auth_context())
+        return await handler(message, context.invocation_metadata() or (), peer, context.time_remaining())
 
     methods = {CHECK_METHOD: grpc.unary_unary_rpc_method_handler(check)}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(AUTHORIZATION, methods),))
@@ -69,6 +69,15 @@ def _add(server: grpc.aio.Server, address: str, tls: TlsSource | None) -> int:
     if tls is None:
         return int(server.add_insecure_port(address))
     return int(server.add_secure_port(address, server_credentials(tls)))
+
+
+def _peer(shown: Mapping[str, Sequence[bytes]]) -> Peer:
+    """Who called, over TLS 1.3: grpc would also take 1.2, and has no switch against it; such a caller is nobody."""
+    if shown.get(_VERSION) != [_TLS_1_3] or _CERTIFICATE not in shown:
+        return UNKNOWN
+    certificate, intermediates = shown[_CERTIFICATE][0], b"".join(shown.get(_INTERMEDIATES, ()))
+    chain = certificate + intermediates if intermediates else b""
+    return Peer(certificate.decode("latin-1"), chain.decode("latin-1"))  # ASCII, as grpc writes it
 
 
 def _options(limits: Limits) -> list[tuple[str, int]]:

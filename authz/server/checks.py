@@ -9,7 +9,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from authz.core.errors import Unavailable
 from authz.core.ids import uuid7
@@ -21,6 +21,16 @@ from authz.ports import Audit, Observer, Tasks
 
 Metadata = Iterable[tuple[str, Any]]
 """Names and values; values are texts, and bytes where the name ends in `-bin`."""
+
+
+class Peer(NamedTuple):
+    """What the TLS of a call showed of its caller, as PEM; nothing in plain text."""
+
+    unverified_certificate: str = ""
+    unverified_chain: str = ""  # the certificate first, then its intermediates; empty where there are none
+
+
+UNKNOWN = Peer()
 
 MAX_ROUNDS = 4
 """How often a check may be run again: for the task, and for each thing that its story may lack after it."""
@@ -58,13 +68,13 @@ class Checks:
         self,
         message: bytes,
         metadata: Metadata,
-        unverified_asker_certificate: str = "",
+        peer: Peer = UNKNOWN,
         remaining_seconds: float | None = None,
     ) -> bytes:
         """The CheckResponse for a CheckRequest; a denial where anything went wrong."""
         started = time.perf_counter()
         try:
-            arrival = arrive(metadata, unverified_asker_certificate)
+            arrival = arrive(metadata, peer)
             outcome = self._try(arrival, message)
             if isinstance(outcome, Needs):
                 budget = self._timeout_seconds
@@ -123,7 +133,7 @@ class Checks:
         return answer.message
 
 
-def arrive(metadata: Metadata, unverified_asker_certificate: str = "") -> Arrival:
+def arrive(metadata: Metadata, peer: Peer = UNKNOWN) -> Arrival:
     """The moment and the carrier of a check that comes in now."""
     unix_seconds = time.time()
     parents, states = [], []
@@ -136,4 +146,4 @@ def arrive(metadata: Metadata, unverified_asker_certificate: str = "") -> Arriva
     parent = parents[0] if len(parents) == 1 else ""
     boot_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
     decision_id = uuid7(unix_seconds, os.urandom(_ID_RANDOMNESS_BYTES))
-    return Arrival(unix_seconds, boot_ns, decision_id, parent, ",".join(states), unverified_asker_certificate)
+    return Arrival(unix_seconds, boot_ns, decision_id, parent, ",".join(states), *peer)

@@ -51,6 +51,7 @@ class UnverifiedCertificate:
     def read(cls, parsed: x509.Certificate) -> Self:
         """The certificate, read whole; raises NotACertificate."""
         with _reading():
+            parsed.public_key()  # an authority whose key cannot be read would fail every check against it
             extensions = parsed.extensions
             name = _find(extensions, x509.SubjectAlternativeName)
             constraints = _find(extensions, x509.BasicConstraints)

@@ -26,11 +26,11 @@ class GuardedDoor:
         self._allowed = allowed
 
     def admit(self, arrival: Arrival) -> Asker:
-        """The proven Envoy; raises Refused. Its certificate is plain PEM, in which no percent sign occurs."""
+        """The proven Envoy; raises Refused. Its PEM is not URL-encoded, and has no percent sign."""
         if not arrival.unverified_asker_certificate:
-            raise Refused(Reason.ASKER_UNPROVEN, "no certificate")
+            raise Refused(Reason.ASKER_UNPROVEN, "no certificate over TLS 1.3")
         try:
-            proven = self._prover.prove(arrival.unverified_asker_certificate, arrival)
+            proven = self._prover.prove(arrival.unverified_asker_certificate, arrival, arrival.unverified_asker_chain)
         except Refused as refused:
             if refused.reason is Reason.TRUST_BUNDLES_STALE:
                 raise

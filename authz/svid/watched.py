@@ -20,7 +20,7 @@ class WatchedFiles:
 
     def __init__(self, what: str, files: Sequence[Path], load: Callable[[], None]) -> None:
         """`load` reads the files and puts what they hold in force; what it raises Unusable for stays as it was."""
-        self._what, self._files, self._load = what, tuple(files), load
+        self.what, self._files, self._load = what, tuple(files), load
         self._seen: tuple[bytes | str, ...] = self._look()
         self.loads = 0
         self.refusals = 0
@@ -44,12 +44,12 @@ class WatchedFiles:
         except Unusable as error:
             self.refusals += 1
             if self.trouble != str(error):
-                _log.error("%s: what cannot be used stays as it was: %s", self._what, error)
+                _log.error("%s: what cannot be used stays as it was: %s", self.what, error)
             self.trouble = str(error)
         else:
             self.loads += 1
             self.trouble = ""
-            _log.info("%s: read anew", self._what)
+            _log.info("%s: read anew", self.what)
 
     async def watch(self, every_seconds: float = _EVERY_SECONDS) -> None:
         """Look again and again, until cancelled."""

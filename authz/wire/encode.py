@@ -24,10 +24,11 @@ _GRPC_STATUS = {400: 3, 401: 16, 403: 7, 429: 8, 503: 14}
 
 
 class Encoder:
-    """The `Encode` port, for a configured task header (lower-case)."""
+    """The `Encode` port, for a configured task header, and headers that are for us alone (all lower-case)."""
 
-    def __init__(self, task_header: str) -> None:
+    def __init__(self, task_header: str, removed_headers: tuple[str, ...] = ()) -> None:
         self._task_header = task_header
+        self._removed_headers = removed_headers
 
     def __call__(self, record: Record) -> bytes:
         """The answer for Envoy; never empty, and an allow for nothing but an Allow."""
@@ -47,7 +48,8 @@ class Encoder:
             raise ValueError("an allow without a task")
         # The upstream gets the one value that was decided on, whatever form the client's header had.
         headers = [_set(self._task_header, record.task.id)]
-        response = CheckResponse(ok_response=OkHttpResponse(headers=headers), dynamic_metadata=_metadata(record, None))
+        ok = OkHttpResponse(headers=headers, headers_to_remove=self._removed_headers)
+        response = CheckResponse(ok_response=ok, dynamic_metadata=_metadata(record, None))
         response.status.code = _OK
         return response.SerializeToString()
 

@@ -45,6 +45,7 @@ def read(config_file: Path) -> Knowledge:
 def make_pipeline(knowledge: Knowledge, memory: Memory) -> Pipeline:
     """The story, told with these parts."""
     settings = knowledge.settings
+    token = settings.identity.jwt
     return Pipeline(
         door=knowledge.trust.door(),
         decode=decode,
@@ -52,7 +53,7 @@ def make_pipeline(knowledge: Knowledge, memory: Memory) -> Pipeline:
         memory=memory,
         catalog=knowledge.catalog,
         policy=CachedPolicy(knowledge.policy, max_entries=settings.policy.cache_entries),
-        encode=Encoder(settings.tasks.header),
+        encode=Encoder(settings.tasks.header, (token.header,) if token and not token.forward else ()),
         task_header=settings.tasks.header,
         max_staleness_ns=int(settings.tasks.max_staleness_seconds * _NS),
     )

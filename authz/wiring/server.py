@@ -19,6 +19,7 @@ from authz.server.health import Health
 from authz.server.life import Drain, Endpoint, Hooks, run
 from authz.tasks.sqlite import SqliteTasks
 from authz.wire.encode import FALLBACK
+from authz.wiring.gauges import trust_gauges
 from authz.wiring.knowledge import Knowledge, make_pipeline, read
 from authz.wiring.trust import Trust
 
@@ -36,7 +37,8 @@ async def _serve(knowledge: Knowledge, started: float) -> None:
     memory = Memory(settings.tasks.max_remembered)
     store = SqliteTasks(settings.tasks.sqlite_file, memory)
     audit = JsonLinesAudit(settings.audit.file)
-    telemetry = make_telemetry("authz", __version__)
+    health, trust = Health(), knowledge.trust
+    telemetry = make_telemetry("authz", __version__, trust_gauges(trust))
     checks = Checks(
         make_pipeline(knowledge, memory),
         store,
@@ -46,7 +48,6 @@ async def _serve(knowledge: Knowledge, started: float) -> None:
         timeout_seconds=settings.server.check_timeout_seconds,
         later=asyncio.get_running_loop().call_soon,
     )
-    health, trust = Health(), knowledge.trust
     trust.start()
     hooks = Hooks(
         on_start=lambda: _log.info("serving after %.3f s", time.perf_counter() - started),

@@ -133,6 +133,17 @@ class Trust:
             return str(error)
         return ""
 
+    def look(self) -> None:
+        """Look at the watched files now, besides the looks that `start` begins."""
+        for watched in self._watched:
+            watched.look()
+
+    def sources(self) -> list[tuple[str, bool, int]]:
+        """Each source's name, whether it is in force as it stands, and how much of what it told was refused."""
+        files = [(watched.what, not watched.trouble, watched.refusals) for watched in self._watched]
+        streams = () if self.feed is None else self.feed.streams
+        return [*files, *((each.method, each.lost_at_ns is None, each.faults) for each in streams)]
+
     async def wait_for_first(self, timeout_seconds: float) -> None:
         """Return once every origin has told something; raises Unavailable. Files have, when they were read."""
         if self.feed is not None:

@@ -6,7 +6,6 @@ so that authz is seen to decide alone.
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -15,21 +14,14 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from authz.core.hop import Sensitivity
 from authz.core.reasons import Reason
 from authz.core.spiffe import SpiffeId
-from authz.core.task import Grant, Task, TaskState
-from authz.demo.agents import Answered, Caller, Remote
+from authz.core.task import Grant, TaskState
+from authz.demo.agents import Answered, Caller
 from authz.demo.ca import key_usage
-from authz.demo.envoys import Address, Envoy
-from authz.demo.tools import Reply, Tool
-from tests.support.envoy import Yard, careless, hardened, settled, yard
-from tests.support.servers import free_port, serve
-from tests.support.world import AUTHZ, HOST, RESEARCH, SUPPORT, World
+from tests.support.envoy import Yard, careless, hardened, yard
+from tests.support.mesh import Hop, Mesh, running
+from tests.support.world import HOST, RESEARCH, SUPPORT
 
 __all__ = ["yard"]  # the fixture
-
-FAILING = """
-@id("fails-on-exports")
-forbid (principal, action == Action::"crm.export", resource) when { context.sensitivity * 9223372036854775807 > 0 };
-"""
 
 BEYOND_THIS_ENVOY = {
     # What no request through this Envoy can cause. tests/e2e/test_reasons.py has Envoy deny each of them all the same.
@@ -46,35 +38,25 @@ BEYOND_THIS_ENVOY = {
     Reason.AUDIT_UNAVAILABLE: "has a test of its own below",
     Reason.INTERNAL_ERROR: "would need a defect",
     Reason.CHECK_TIMED_OUT: "the embedded store answers at once",
+    Reason.XFCC_MALFORMED: "test_identities.py: needs mode xfcc",
+    Reason.XFCC_AMBIGUOUS: "as above",
+    Reason.XFCC_OF_ANOTHER_PROXY: "as above",
+    Reason.JWT_MISSING: "test_identities.py: needs a server that wants tokens",
+    Reason.JWT_REPEATED: "as above",
+    Reason.JWT_MALFORMED: "as above",
+    Reason.JWT_HEADER_NOT_ALLOWED: "as above",
+    Reason.JWT_ALGORITHM: "as above",
+    Reason.JWT_CLAIM_MISSING: "as above",
+    Reason.JWT_KEY_UNKNOWN: "as above",
+    Reason.JWT_UNTRUSTED: "as above",
+    Reason.JWT_FOR_ANOTHER_AUDIENCE: "as above",
+    Reason.JWT_EXPIRED: "as above",
+    Reason.JWT_NOT_YET_VALID: "as above",
+    Reason.JWT_OF_ANOTHER_WORKLOAD: "as above",
+    Reason.ASKER_UNPROVEN: "test_identities.py: needs another Envoy",
+    Reason.ASKER_NOT_ALLOWED: "as above",
+    Reason.TRUST_BUNDLES_STALE: "test_identities.py: needs a Workload API that goes away",
 }
-
-
-def respond(_received: object) -> Reply:
-    """What the service behind Envoy says."""
-    return 200, {"reached": True}
-
-
-@dataclass(frozen=True)
-class Mesh:
-    """A server, an Envoy before a service that counts what reaches it, and whoever wants to call."""
-
-    yard: Yard
-    world: World
-    envoy: Envoy
-    service: Tool
-
-    def agent(self, uri: str) -> Caller:
-        """An agent with a correct SVID."""
-        return self.yard.caller(self.world.svid(uri))
-
-    def must_deny(self, reason: Reason, caller: Caller, remote: Remote, hop: "Hop", task: Task) -> None:
-        """The hop is answered with the reason's own status, and does not arrive."""
-        before = len(self.service.received)
-        headers = [(name, value.format(task=task.id)) for name, value in hop.headers]
-        outcome = caller.call(remote, hop.method, hop.path, headers)
-        assert isinstance(outcome, Answered), outcome
-        assert (outcome.status, outcome.reason) == (reason.http_status, reason.id)
-        assert len(self.service.received) == before
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["errors-deny", "errors-pass"])
@@ -83,46 +65,6 @@ def mesh(yard: Yard, request: pytest.FixtureRequest, tmp_path_factory: pytest.Te
     folder = tmp_path_factory.mktemp("mesh")
     with running(yard, folder, failure_mode_allow=request.param) as started:
         yield started
-
-
-class running:  # noqa: N801  a context manager, used like a function
-    """A mesh that lives until the block ends; sections of the configuration may be replaced."""
-
-    def __init__(self, yard: Yard, folder: Path, *, failure_mode_allow: bool = False, **settings: object) -> None:
-        self._yard, self._mode, port = yard, failure_mode_allow, free_port()
-        self._address = Address("127.0.0.1", port)
-        yard.ca.mint(AUTHZ, dns=("localhost",)).write(folder, "authz")
-        files = {"certificate_file": "authz.pem", "private_key_file": "authz.key", "client_ca_file": "bundle.pem"}
-        server = {"listen": f"127.0.0.1:{port}", "health_listen": f"127.0.0.1:{free_port()}", "transport": "tls"}
-        timing = {"drain_seconds": 0, "stop_grace_seconds": 0}
-        self._world = World(folder, yard.ca, {"server": {**server, **timing, "tls": files}, **settings})
-        with (folder / "policies" / "crm.cedar").open("a") as policies:
-            policies.write(FAILING)
-        self._serving = serve(self._world.config_file, str(server["health_listen"]))
-        self._service = Tool("service", respond)
-
-    def __enter__(self) -> Mesh:
-        self._serving.__enter__()
-        envoy = self._yard.envoy(self._service.address, self._address, failure_mode_allow=self._mode, careless=True)
-        mesh = Mesh(self._yard, self._world, envoy, self._service)
-        settled(mesh.agent(SUPPORT), hardened(envoy, HOST), "GET", "/contacts/42")  # until Envoy knows its authz
-        return mesh
-
-    def __exit__(self, *exception: object) -> None:
-        self._service.stop()
-        self._serving.__exit__(None, None, None)
-
-
-@dataclass(frozen=True)
-class Hop:
-    """A hop that would be allowed but for what is changed here."""
-
-    method: str = "GET"
-    path: str = "/contacts/42"
-    host: str = HOST
-    headers: tuple[tuple[str, str], ...] = (("x-task-id", "{task}"),)
-    agent: str = SUPPORT
-    task: dict[str, object] = field(default_factory=dict)
 
 
 BY_REQUEST = {
@@ -224,8 +166,8 @@ def test_a_task_whose_record_is_damaged_is_denied(mesh: Mesh) -> None:
 
 def test_a_task_store_that_is_gone_denies(yard: Yard, tmp_path: Path) -> None:
     """Once the store's file is away longer than the declared staleness, remembered tasks are denied too."""
-    settings = {"tasks": {"sqlite_file": "tasks.db", "max_staleness_seconds": 0}}
-    with running(yard, tmp_path, failure_mode_allow=True, **settings) as mesh:
+    tasks = {"sqlite_file": "tasks.db", "max_staleness_seconds": 0}
+    with running(yard, tmp_path, failure_mode_allow=True, tasks=tasks) as mesh:
         task = mesh.world.start_task()
         agent, remote = mesh.agent(SUPPORT), hardened(mesh.envoy, HOST)
         outcome = agent.call(remote, "GET", "/contacts/42", [("x-task-id", task.id)])

@@ -24,6 +24,7 @@ from authz.core.decision import Allow
 from authz.core.reasons import Reason
 from authz.core.record import Record
 from authz.observe.fanout import Fanout
+from authz.observe.gauges import Gauge
 from authz.observe.metrics import MetricObserver
 from authz.observe.otel import make_telemetry
 from authz.observe.spans import SpanObserver
@@ -125,6 +126,16 @@ def test_a_check_is_a_span_below_envoys(
     }
     assert expected == plain(span.attributes)
     assert receiver.latest("authz.checks").sum.data_points[0].as_int == 1
+
+
+def test_gauges_are_read_when_metrics_are_sent(environment: pytest.MonkeyPatch) -> None:
+    """What a gauge says at that moment is reported, under its name, with its attributes."""
+    gauge = Gauge("authz.trust.source.up", "1", "Whether it is up.", lambda: [(1.0, {"authz.trust.source": "files"})])
+    with grpc_receiver() as receiver:
+        environment.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.endpoint)
+        make_telemetry("authz", "1.2.3", [gauge]).shutdown(ENOUGH_SECONDS)
+    (point,) = receiver.latest("authz.trust.source.up").gauge.data_points
+    assert (point.as_double, plain(point.attributes)) == (1.0, {"authz.trust.source": "files"})
 
 
 def test_a_denial_is_no_error(environment: pytest.MonkeyPatch) -> None:

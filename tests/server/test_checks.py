@@ -10,7 +10,7 @@ from authz.core.outcome import Know
 from authz.core.record import Record
 from authz.pipeline import Pipeline
 from authz.ports import Audit, Tasks
-from authz.server.checks import Checks, arrive
+from authz.server.checks import UNKNOWN, Checks, arrive
 from authz.wire.encode import FALLBACK
 from authz.wire.pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from tests.support.world import Running, World
@@ -90,7 +90,7 @@ def make(
 
 def answer(checks: Checks, message: bytes, **arguments: float) -> tuple[int, str]:
     """The HTTP status and reason of one check's answer; (200, "") for an allow."""
-    return told(asyncio.run(checks.answer(message, (), **arguments)))
+    return told(asyncio.run(checks.answer(message, (), UNKNOWN, **arguments)))
 
 
 def told(message: bytes) -> tuple[int, str]:
@@ -181,7 +181,7 @@ def test_one_impatient_check_does_not_end_the_others_wait(world: World, running:
     message = world.check(task.id)
 
     async def both() -> tuple[bytes, bytes]:
-        return await asyncio.gather(checks.answer(message, (), 0.03), checks.answer(message, ()))
+        return await asyncio.gather(checks.answer(message, (), UNKNOWN, 0.03), checks.answer(message, ()))
 
     assert [told(each) for each in asyncio.run(both())] == [(503, "check_timed_out"), (200, "")]
 

@@ -1,23 +1,29 @@
 """`authz serve` as a process, asked by a real gRPC client: start, answers, TLS, health, drain."""
 
 import contextlib
+import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2
 
+from authz.demo.ca import Certificate, DevelopmentCa, key_usage
 from authz.wire.pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
+from tests.support.relay import tls_relay
 from tests.support.servers import CHECK, Server, free_port, serve
-from tests.support.world import AUTHZ, ENVOY, World
+from tests.support.world import ENVOY, SUPPORT, World
 
 SERVICE = "envoy.service.auth.v3.Authorization"
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -105,32 +111,104 @@ def until(happened: Callable[[], bool], seconds: float = 20) -> None:
         time.sleep(0.01)
 
 
-def credentials(world: World, uri: str | None) -> grpc.ChannelCredentials:
-    """What a caller of this trust domain shows, or none."""
-    if uri is None:
-        return grpc.ssl_channel_credentials(world.ca.bundle_pem.encode())
-    svid = world.ca.mint(uri)
-    return grpc.ssl_channel_credentials(world.ca.bundle_pem.encode(), svid.key_pem.encode(), svid.chain_pem.encode())
+def credentials(world: World, certificate: Certificate | None) -> grpc.ChannelCredentials:
+    """For a caller who trusts this world's authority and shows this certificate, or none."""
+    roots = world.ca.bundle_pem.encode()
+    if certificate is None:
+        return grpc.ssl_channel_credentials(roots)
+    return grpc.ssl_channel_credentials(roots, certificate.key_pem.encode(), certificate.chain_pem.encode())
 
 
-def test_with_tls_only_callers_with_a_certificate_may_ask(tmp_path: Path) -> None:
-    """The port wants a client certificate of the named authority; probes have a port of their own."""
-    port, health_port = free_port(), free_port()
-    world = World(tmp_path)
-    world.ca.mint(AUTHZ, dns=("localhost",)).write(tmp_path, "authz")
-    files = {"certificate_file": "authz.pem", "private_key_file": "authz.key", "client_ca_file": "bundle.pem"}
-    health = f"127.0.0.1:{health_port}"
-    tls = {"listen": f"127.0.0.1:{port}", "transport": "tls", "tls": files, "health_listen": health, "drain_seconds": 0}
-    world = World(tmp_path, ca=world.ca, settings={"server": tls})
+@dataclass(frozen=True)
+class Guarded:
+    """A server with mTLS that admits ENVOY alone, and its health port."""
+
+    world: World
+    server: Server
+    health_address: str
+
+    def asked_by(self, certificate: Certificate | None) -> Server:
+        """The same server, for whoever shows this certificate."""
+        shown = credentials(self.world, certificate)
+        return Server(self.server.process, self.server.address, self.server.log_file, shown)
+
+    def last_record(self) -> Any:  # noqa: ANN401  a line of JSON
+        """The last line of the audit log."""
+        return json.loads((self.world.folder / "audit.jsonl").read_text().splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    """One guarded server for the tests that only ask."""
+    port, health_address = free_port(), f"127.0.0.1:{free_port()}"
+    listen = {"listen": f"127.0.0.1:{port}", "health_listen": health_address}
+    world = World.guarded(tmp_path_factory.mktemp("guarded"), server=listen)
     address = f"localhost:{port}"
-    with serve(world.config_file, address, credentials(world, ENVOY)) as running:
-        task = world.start_task()
-        assert running.check(world.check(task.id)).status.code == 0
-        assert Server(running.process, health, running.log_file).health(SERVICE) == SERVING
-        stranger = Server(running.process, address, running.log_file, credentials(world, None))
+    with serve(world.config_file, address, credentials(world, world.svid(ENVOY))) as running:
+        yield Guarded(world, running, health_address)
+
+
+def test_an_envoy_on_the_list_may_ask(guarded: Guarded) -> None:
+    """It is answered, its SPIFFE ID is in the audit record, and probes have a port of their own."""
+    task = guarded.world.start_task()
+    assert guarded.server.check(guarded.world.check(task.id)).status.code == 0
+    assert guarded.last_record()["asker"] == ENVOY
+    assert Server(guarded.server.process, guarded.health_address, guarded.server.log_file).health(SERVICE) == SERVING
+
+
+def test_an_envoy_of_an_intermediate_authority_may_ask(guarded: Guarded) -> None:
+    """The trust bundle has the root alone; the way there is what the Envoy's TLS shows."""
+    certificate = DevelopmentCa("example.org", parent=guarded.world.ca).mint(ENVOY)
+    task = guarded.world.start_task()
+    assert guarded.asked_by(certificate).check(guarded.world.check(task.id)).status.code == 0
+
+
+def test_an_envoy_that_speaks_tls_1_2_is_nobody(guarded: Guarded) -> None:
+    """With a correct SVID, but over TLS 1.2, each check is denied."""
+    task = guarded.world.start_task()
+    answer = check_over(ssl.TLSVersion.TLSv1_2, guarded, guarded.world.check(task.id))
+    assert (answer.denied_response.status.code, reason_of(answer)) == (503, "asker_unproven")
+    answer = check_over(ssl.TLSVersion.TLSv1_3, guarded, guarded.world.check(task.id))
+    assert answer.status.code == 0
+
+
+def check_over(version: ssl.TLSVersion, guarded: Guarded, message: bytes) -> CheckResponse:
+    """One check by an Envoy on the list, over this version of TLS."""
+    port = int(guarded.server.address.rpartition(":")[2])
+    with tls_relay(version, port, guarded.world.folder / "bundle.pem", guarded.world.svid(ENVOY)) as address:
+        return Server(guarded.server.process, address, guarded.server.log_file).check(message)
+
+
+def test_whoever_shows_no_certificate_of_ours_cannot_connect(guarded: Guarded) -> None:
+    """Without a certificate, or with one of another authority, there is no connection to ask on."""
+    for certificate in (None, DevelopmentCa("evil.example").mint(ENVOY)):
         with pytest.raises(grpc.RpcError) as error:
-            stranger.check(world.check(task.id))
+            guarded.asked_by(certificate).check(guarded.world.check(None))
         assert error.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+def test_a_workload_that_is_not_on_the_list_gets_nothing_but_denials(guarded: Guarded) -> None:
+    """An agent with a valid SVID that asks for itself is denied, and named in the audit record."""
+    task = guarded.world.start_task()
+    response = guarded.asked_by(guarded.world.svid(SUPPORT)).check(guarded.world.check(task.id))
+    assert response.denied_response.status.code == 503
+    assert reason_of(response) == "asker_not_allowed"
+    assert SUPPORT in guarded.last_record()["detail"]
+
+
+def test_an_asker_is_held_to_the_rules_of_svids(guarded: Guarded) -> None:
+    """What OpenSSL lets in is no SVID yet: two IDs, a DNS name spelled like an ID, an authority's certificate."""
+    ca = guarded.world.ca
+    usage = key_usage(digital_signature=True, key_cert_sign=True)
+    for certificate in (ca.mint(ENVOY, SUPPORT), ca.mint(dns=(ENVOY,)), ca.mint(ENVOY, ca=True, usage=usage)):
+        response = guarded.asked_by(certificate).check(guarded.world.check(guarded.world.start_task().id))
+        assert response.denied_response.status.code == 503
+        assert reason_of(response) == "asker_unproven"
+
+
+def reason_of(response: CheckResponse) -> str:
+    """The reason that Envoy's access log would show."""
+    return response.dynamic_metadata.fields["reason"].string_value
 
 
 def test_it_drains_before_it_stops(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ class Yard:
         self._stack.callback(authorizer.stop)
         return authorizer
 
-    def envoy(
+    def envoy(  # noqa: PLR0913  what an Envoy is told
         self,
         service: Address,
         authz: Address,
@@ -101,8 +101,12 @@ class Yard:
         failure_mode_allow: bool = False,
         careless: bool = False,
         check_timeout_seconds: float | None = PATIENCE_SECONDS,
+        asker: Certificate | None = None,
     ) -> Envoy:
-        """A live Envoy before `service` that asks `authz`; with a careless door beside the hardened one if wanted."""
+        """A live Envoy before `service` that asks `authz`; with a careless door beside the hardened one if wanted.
+
+        It has a correct SVID of the service; to authz it shows `asker`, if that is given.
+        """
         name = self._next("service")
         certificate_file, private_key_file = self.ca.mint(SERVICE_ID).write(self.folder, name)
         sidecar = Sidecar(
@@ -116,6 +120,7 @@ class Yard:
             # Where errors pass, a slow machine would look like a wrong allow.
             check_timeout_seconds=check_timeout_seconds,
             careless_ca_file=self._both_file if careless else None,
+            shown_to_authz=asker.write(self.folder, f"{name}-asker") if asker else None,
         )
         return self._stack.enter_context(Envoy(sidecar, self.folder))
 

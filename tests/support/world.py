@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
@@ -33,6 +34,7 @@ RESEARCH = f"spiffe://{DOMAIN}/agent/research"
 AUTHZ = f"spiffe://{DOMAIN}/authz"
 ENVOY = f"spiffe://{DOMAIN}/envoy"
 HOST = "crm.example.org"
+NOTHING: Mapping[str, object] = MappingProxyType({})
 PATIENCE_SECONDS = 8.0  # for checks on machines that stall; below the patience of the Envoys in tests
 
 CATALOG = """\
@@ -94,14 +96,24 @@ class World:
         self.config_file.write_text(yaml.safe_dump(sections))
 
     @classmethod
-    def guarded(cls, folder: Path, **identity: object) -> "World":
-        """A world whose port is TLS and where ENVOY alone may ask; `identity` changes that section."""
-        ca = DevelopmentCa(DOMAIN)
-        certificate_file, key_file = ca.mint(AUTHZ).write(folder, "authz")
-        svid = {"certificate_file": certificate_file.name, "private_key_file": key_file.name}
-        server = {"listen": "127.0.0.1:0", "transport": "tls", "svid": svid, "envoys": [ENVOY]}
+    def guarded(
+        cls,
+        folder: Path,
+        *,
+        ca: DevelopmentCa | None = None,
+        server: Mapping[str, object] = NOTHING,
+        identity: Mapping[str, object] = NOTHING,
+        **settings: object,
+    ) -> "World":
+        """A world whose port is TLS and where ENVOY alone may ask; `server` and `identity` change these sections."""
+        ca = ca or DevelopmentCa(DOMAIN)
+        ca.mint(AUTHZ, dns=("localhost",)).write(folder, "authz")
+        svid = {"certificate_file": "authz.pem", "private_key_file": "authz.key"}
+        guarded = {"listen": "127.0.0.1:0", "transport": "tls", "svid": svid, "envoys": [ENVOY]}
+        timing = {"drain_seconds": 0, "stop_grace_seconds": 1}
         trusted = {"trust_domains": {DOMAIN: {"bundle_file": "bundle.pem"}}}
-        return cls(folder, ca, {"server": server, "identity": {**trusted, **identity}})
+        sections = {"server": {**guarded, **timing, **server}, "identity": {**trusted, **identity}}
+        return cls(folder, ca, {**sections, **settings})
 
     @property
     def config_file(self) -> Path:

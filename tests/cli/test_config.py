@@ -130,7 +130,7 @@ def test_serve_refuses_what_check_refuses(world: World) -> None:
 def test_show_prints_what_is_in_force(world: World) -> None:
     """Defaults are filled in, paths are whole, as YAML and as JSON alike."""
     shown = yaml.safe_load(authz("config", "show", "--config", world.config_file).out)
-    assert shown["server"]["check_timeout_seconds"] == 0.15
+    assert shown["server"]["max_connection_age_seconds"] == 600
     assert shown["tasks"]["header"] == "x-task-id"
     assert shown["catalog"]["file"] == str(world.folder / "catalog.yaml")
     assert json.loads(authz("config", "show", "--config", world.config_file, "--json").out) == shown

@@ -40,7 +40,7 @@ class Server:
             return grpc.secure_channel(self.address, self.credentials)
         return grpc.insecure_channel(self.address)
 
-    def check(self, message: bytes, timeout_seconds: float = 5) -> CheckResponse:
+    def check(self, message: bytes, timeout_seconds: float = 30) -> CheckResponse:
         """One check over the wire."""
         with self.channel() as channel:
             return CheckResponse.FromString(channel.unary_unary(CHECK)(message, timeout=timeout_seconds))
@@ -49,7 +49,7 @@ class Server:
         """Its health, for a service name."""
         with self.channel() as channel:
             request = health_pb2.HealthCheckRequest(service=service)
-            return int(health_pb2_grpc.HealthStub(channel).Check(request, timeout=5).status)
+            return int(health_pb2_grpc.HealthStub(channel).Check(request, timeout=30).status)
 
     def log(self) -> str:
         """What it wrote to standard error."""

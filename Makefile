@@ -3,7 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-CACHE := $(abspath $(or $(AUTHZ_CACHE),.cache))
+# Outside the checkout, so that the next one finds what was built for this one.
+export AUTHZ_CACHE := $(or $(AUTHZ_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/authz)
 # The demo needs less than the tests, so its installation is quicker.
 FOR_DEMO := $(VENV)/.installed-demo
 FOR_ALL := $(VENV)/.installed-dev
@@ -35,16 +36,15 @@ bench: $(FOR_ALL)
 	$(BIN)/python -m bench
 
 spire:
-	@test -d $(CACHE) || { mkdir -p $(CACHE) && echo '*' >$(CACHE)/.gitignore; }
-	@tools/build-spire $(CACHE)/spire/bin
+	@tools/build-spire "$(AUTHZ_CACHE)/spire/bin"
 
 # Without Go, and without the programs on the PATH, the tests are skipped and say so.
 test-spire: $(FOR_ALL)
 	@! command -v go >/dev/null || $(MAKE) --no-print-directory spire
-	@AUTHZ_SPIRE=1 AUTHZ_CACHE=$(CACHE) $(BIN)/pytest -q tests/spire
+	@AUTHZ_SPIRE=1 $(BIN)/pytest -v tests/spire
 
 demo-spire: $(FOR_DEMO) spire
-	@AUTHZ_CACHE=$(CACHE) $(BIN)/authz demo --spire
+	@$(BIN)/authz demo --spire
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build

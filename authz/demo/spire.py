@@ -25,7 +25,7 @@ LOOKUP = Errand(agent_id=AGENT_IDS[RESEARCH], grant="read:crm.contacts")
 AUDIT = Errand(agent_id=AGENT_IDS[AUDITOR], grant="read,write:crm.contacts", purpose="yearly audit")
 _PATIENCE_SECONDS = 2.0 * SVID_SECONDS
 _PAUSE_SECONDS = 0.1
-_HOPS_BETWEEN_FETCHES = 20
+_FETCH_EVERY_SECONDS = 5.0  # an agent's SVID of then has twenty seconds left
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +123,11 @@ def change_authority(mesh: SpireMesh, tally: Tally) -> int:
 
 
 def hop_until(mesh: SpireMesh, tally: Tally, is_done: Callable[[], bool]) -> int:
-    """Let both agents read, each with a fresh SVID every few hops, until it is done; returns the number of hops."""
-    before, give_up = tally.hops, time.monotonic() + _PATIENCE_SECONDS
-    for number, hop in enumerate(_readers()):
-        if number % _HOPS_BETWEEN_FETCHES == 0:
+    """Let both agents read, each with a fresh SVID every few seconds, until it is done; returns the number of hops."""
+    before, fetch_at = tally.hops, time.monotonic()
+    give_up = fetch_at + _PATIENCE_SECONDS
+    for hop in _readers():
+        if time.monotonic() >= fetch_at:
             mesh.renew(RESEARCH)
             mesh.renew(AUDITOR)
             if is_done():
@@ -134,6 +135,7 @@ def hop_until(mesh: SpireMesh, tally: Tally, is_done: Callable[[], bool]) -> int
             if time.monotonic() > give_up:
                 tally.faults.append(f"not renewed within {_PATIENCE_SECONDS:g} s")
                 break
+            fetch_at = time.monotonic() + _FETCH_EVERY_SECONDS
         tally.note(hop, mesh.call(hop.who, hop.errand))
         time.sleep(_PAUSE_SECONDS)
     return tally.hops - before

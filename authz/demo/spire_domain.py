@@ -165,7 +165,7 @@ class SpireDomain:
     def fetch(self, program: Path, folder: Path) -> None:
         """Let a program that was made of the agent's fetch its own SVID into files; raises Unavailable.
 
-        They are `svid.0.pem`, `svid.0.key`, `bundle.0.pem`, and `federated_bundle.0.N.pem` in the order of the names.
+        They are `svid.0.pem`, `svid.0.key`, `bundle.0.pem`, and `federated_bundle.0.N.pem` in no order of the names.
         """
         words = [str(program), "api", "fetch", "x509", "-silent", "-socketPath", str(self.socket)]
         words += ["-write", str(folder), "-timeout", f"{_FETCH_SECONDS}s"]

@@ -74,7 +74,7 @@ class SpireMesh:
         return Credentials(folder / "svid.0.pem", folder / "svid.0.key")
 
     def caller(self, who: str) -> Caller:
-        """An agent with what it has fetched last. Of a foreign one, the first federated bundle is example.org's."""
+        """An agent with what it has fetched last. A foreign one federates with example.org alone."""
         folder = self._wallet(who)
         bundle = "bundle.0.pem" if self._home_of(who) is self.home else "federated_bundle.0.0.pem"
         return Caller(folder / bundle, Credentials(folder / "svid.0.pem", folder / "svid.0.key"))

@@ -9,7 +9,6 @@ from pathlib import Path
 from authz.core.errors import Unavailable
 
 SERVER, AGENT = "spire-server", "spire-agent"
-_CHECKOUT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,17 +20,24 @@ class SpirePrograms:
 
 
 def find_spire() -> SpirePrograms:
-    """What `make spire` built ($AUTHZ_CACHE or .cache of the checkout), or what the PATH has; raises Unavailable."""
+    """What `make spire` built, or what the PATH has; raises Unavailable."""
     return SpirePrograms(_find(SERVER), _find(AGENT))
 
 
 def _find(name: str) -> Path:
-    cache = Path(os.environ.get("AUTHZ_CACHE") or _CHECKOUT / ".cache")
-    if os.access(built := cache / "spire" / "bin" / name, os.X_OK):
+    folder = _cache_folder() / "spire" / "bin"
+    if os.access(built := folder / name, os.X_OK):
         return built
     if on_path := shutil.which(name):
         return Path(on_path)
-    raise Unavailable(f"there is no {name} in {cache / 'spire' / 'bin'} or on the PATH: run `make spire`")
+    raise Unavailable(f"there is no {name} in {folder} or on the PATH: run `make spire`")
+
+
+def _cache_folder() -> Path:
+    """Where the Makefile puts what it builds."""
+    if named := os.environ.get("AUTHZ_CACHE"):
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "authz"
 
 
 def under_own_path(program: Path, folder: Path, name: str) -> Path:

@@ -39,19 +39,20 @@ def configure_spire(hardened: Tree, sidecar: SpireSidecar) -> Tree:
     door["address"] = _socket(Address(LOOPBACK, 0))
     manager = door["filter_chains"][0]["filters"][0]["typed_config"]
     manager["tracing"]["provider"]["typed_config"]["service_name"] = f"envoy-{sidecar.name}"
+    clusters = {cluster["name"]: cluster for cluster in tree["static_resources"]["clusters"]}
     if seconds := sidecar.check_timeout_seconds:
         grpc_service = manager["http_filters"][0]["typed_config"]["grpc_service"]
         grpc_service["timeout"] = f"{seconds}s"
         grpc_service["retry_policy"]["retry_back_off"]["max_interval"] = f"{seconds}s"  # the limit of each try
+        clusters["authz"]["connect_timeout"] = clusters["authz"]["health_checks"][0]["timeout"] = f"{seconds}s"
     addresses = {
         "service": _socket(sidecar.service),
         "authz": _socket(sidecar.authz),
         "spire_agent": {"pipe": {"path": str(sidecar.workload_api)}},
     }
-    for cluster in tree["static_resources"]["clusters"]:
-        if cluster["name"] in addresses:
-            (endpoint,) = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]
-            endpoint["endpoint"]["address"] = addresses[cluster["name"]]
+    for name, address in addresses.items():
+        (endpoint,) = clusters[name]["load_assignment"]["endpoints"][0]["lb_endpoints"]
+        endpoint["endpoint"]["address"] = address
     return tree
 
 

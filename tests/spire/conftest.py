@@ -1,6 +1,5 @@
 """Tests with real SPIRE run where they are asked for (`make test-spire`): they take minutes, and a build of SPIRE."""
 
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -8,8 +7,6 @@ import pytest
 from authz.demo.spire_mesh import SpireMesh
 from tests.support.spire import need_spire, spire_agent
 from tests.support.workload_api import Agent
-
-collect_ignore = [] if os.environ.get("AUTHZ_SPIRE") else ["test_hops.py", "test_runner.py", "test_workload_api.py"]
 
 
 @pytest.fixture(scope="module")

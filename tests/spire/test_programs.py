@@ -32,6 +32,18 @@ def test_what_make_built_comes_before_what_the_path_has(tmp_path: Path, monkeypa
     assert find_spire().agent == tmp_path / "cache" / "spire" / "bin" / "spire-agent"
 
 
+def test_without_a_cache_folder_of_its_own_it_is_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where AUTHZ_CACHE names no folder, what was built once is found from every checkout of the user's."""
+    monkeypatch.delenv("AUTHZ_CACHE", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for variable, cache in {"XDG_CACHE_HOME": tmp_path / "caches", "": tmp_path / ".cache"}.items():
+        monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+        if variable:
+            monkeypatch.setenv(variable, str(cache))
+        programs_in(cache / "authz" / "spire" / "bin")
+        assert find_spire().server == cache / "authz" / "spire" / "bin" / "spire-server"
+
+
 def test_absent_programs_are_told_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without SPIRE the demo says what to run, and does not begin."""
     monkeypatch.setenv("AUTHZ_CACHE", str(tmp_path))

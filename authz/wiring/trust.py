@@ -121,8 +121,10 @@ class Trust:
     def why_unready(self) -> str:
         """Why checks would be denied for want of trust; empty where they would not."""
         try:
-            if not self.store.source.current(_boot_ns()).by_trust_domain:
-                return "there is no trust bundle"
+            bundles = self.store.source.current(_boot_ns())
+            if not bundles.by_trust_domain:
+                late = ", ".join(sorted(bundles.stale))
+                return f"no trust bundle counts; told too long ago, or not yet: {late or 'none'}"
             if self._settings.server.transport == "tls":
                 svid = self.own.current()
                 if svid.expires_unix_seconds <= time.time():

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from grpc_health.v1 import health_pb2
 from authz.demo.ca import Certificate, DevelopmentCa, key_usage
 from authz.wire.pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from tests.support.relay import tls_relay
-from tests.support.servers import CHECK, Server, free_port, serve
+from tests.support.servers import CHECK, Server, free_port, serve, until
 from tests.support.world import ENVOY, SUPPORT, World
 
 SERVICE = "envoy.service.auth.v3.Authorization"
@@ -101,14 +101,6 @@ def test_it_answers_on_a_unix_socket(tmp_path: Path) -> None:
     with serve(world.config_file, address) as running:
         task = world.start_task()
         assert running.check(world.check(task.id)).status.code == 0
-
-
-def until(happened: Callable[[], bool], seconds: float = 90) -> None:
-    """Wait for it; fail where it does not happen in time."""
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def credentials(world: World, certificate: Certificate | None) -> grpc.ChannelCredentials:

@@ -53,6 +53,10 @@ class Mesh:
         """An agent with a correct SVID."""
         return self.yard.caller(self.world.svid(uri))
 
+    def log(self) -> str:
+        """What the server wrote to standard error."""
+        return (self.world.folder / "serve.log").read_text()
+
     def last_record(self) -> Any:  # noqa: ANN401  a line of JSON
         """The last line of the audit log."""
         return json.loads((self.world.folder / "audit.jsonl").read_text().splitlines()[-1])

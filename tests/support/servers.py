@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,3 +87,11 @@ def _wait_until_serving(server: Server) -> None:
                 return
         time.sleep(0.02)
     raise AssertionError(f"the server did not serve within {START_SECONDS} s:\n{server.log()}")
+
+
+def until(happened: Callable[[], bool], seconds: float = 90) -> None:
+    """Wait for it; fail where it does not happen in time."""
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

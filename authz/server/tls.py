@@ -4,12 +4,17 @@ grpc asks on threads of its own and waits for the answer, so it must come from m
 with what it has; that is safe because who may ask is decided at each check, against the bundles of that moment.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import grpc
 
 from authz.core.errors import Refused, Unavailable
+
+QUIET_SECONDS = 0.1
+LONGEST_OUTDATED_SECONDS = 1.0
+PAUSE_SECONDS = 0.05  # Envoys give a connection 0.1 s
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +35,60 @@ TlsSource = Callable[[], TlsMaterial]
 
 def server_credentials(source: TlsSource) -> grpc.ServerCredentials:
     """Credentials that ask the source at each handshake and demand a certificate; raises what the source raises."""
-
-    def configuration() -> grpc.ServerCertificateConfiguration:
-        material = source()
-        pair = (material.private_key, material.certificate_chain)
-        return grpc.ssl_server_certificate_configuration([pair], material.client_authorities)
+    shown = Shown(source)
 
     def renewed() -> grpc.ServerCertificateConfiguration | None:
+        material = shown.renewed()
+        return None if material is None else _configuration(material)
+
+    return grpc.dynamic_ssl_server_credentials(
+        _configuration(shown.material), renewed, require_client_authentication=True
+    )
+
+
+class Shown:
+    """What handshakes use. It is replaced when it has changed, and while no other handshake is just beginning.
+
+    grpc frees what it had as soon as it gets something new, and crashes where another handshake has asked before and is
+    about to take the old (grpc/grpc issue 36693). It needs microseconds for that. So we wait for a moment of quiet;
+    where none comes, we make one: grpc asks under a lock, so those that come meanwhile wait for us.
+    """
+
+    def __init__(
+        self,
+        source: TlsSource,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Raises what the source raises. `clock` and `sleep` are in seconds."""
+        self._source, self._clock, self._sleep = source, clock, sleep
+        self.material = source()
+        self._asked = clock()
+        self._outdated_since: float | None = None
+
+    def renewed(self) -> TlsMaterial | None:
+        """What to use from this handshake on, or None for what is used already."""
         try:
-            return configuration()
+            return self._renewed(self._source(), self._clock())
         except (Unavailable, Refused):
             return None
+        finally:
+            self._asked = self._clock()
 
-    return grpc.dynamic_ssl_server_credentials(configuration(), renewed, require_client_authentication=True)
+    def _renewed(self, material: TlsMaterial, now: float) -> TlsMaterial | None:
+        if material == self.material:
+            self._outdated_since = None
+            return None
+        if self._outdated_since is None:
+            self._outdated_since = now
+        if now - self._asked < QUIET_SECONDS:
+            if now - self._outdated_since < LONGEST_OUTDATED_SECONDS:
+                return None
+            self._sleep(PAUSE_SECONDS)
+        self.material, self._outdated_since = material, None
+        return material
+
+
+def _configuration(material: TlsMaterial) -> grpc.ServerCertificateConfiguration:
+    pair = (material.private_key, material.certificate_chain)
+    return grpc.ssl_server_certificate_configuration([pair], material.client_authorities)

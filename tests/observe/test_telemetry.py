@@ -304,8 +304,8 @@ def test_a_collector_that_is_down_costs_no_check_anything(
     assert fanout.failures == {}
     # Waiting for the collector would cost a hundred times as much; other work on the machine can double it.
     assert down < 5 * up
-    # Not by logger: the exporter of the protocol before may still say that it was shut down while it was trying.
-    assert len(caplog.records) <= 20
+    # Our own lines: the exporter of the protocol before may still say that it was shut down while it was trying.
+    assert len([each for each in caplog.records if each.name == "authz.observe"]) <= 20
 
 
 def test_a_collector_that_comes_back_is_sent_to_again(environment: pytest.MonkeyPatch) -> None:
@@ -338,7 +338,8 @@ def test_odd_trace_states_do_not_fill_the_log(
     """The SDK complains of every state that it cannot read, and clients write them; few of its lines are passed on."""
     odd = record(arrival=arrival(tracestate="Not A State"))
     exported(environment, *[odd] * 500)
-    assert 1 <= len(caplog.records) <= 6
+    # Our own lines: an exporter of an earlier test may still say that it was shut down while it was trying.
+    assert 1 <= len([each for each in caplog.records if each.name == "authz.observe"]) <= 6
 
 
 def test_telemetry_leaves_logging_as_it_was(environment: pytest.MonkeyPatch) -> None:

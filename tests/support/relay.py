@@ -19,10 +19,18 @@ def tls_relay(version: ssl.TLSVersion, to_port: int, bundle_file: Path, shown: C
     context.load_cert_chain(*shown.write(bundle_file.parent, f"relay-{version.name}"))
     stop, ready = threading.Event(), threading.Event()
     address: list[str] = []
+    connections: set[asyncio.Task[None]] = set()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        this = asyncio.current_task()
+        assert this is not None
+        connections.add(this)
         far_reader, far_writer = await asyncio.open_connection("localhost", to_port, ssl=context)
-        await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
+        try:
+            await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
+        finally:
+            far_writer.transport.abort()
+            writer.transport.abort()
 
     async def relay() -> None:
         async with await asyncio.start_server(connected, "127.0.0.1", 0) as server:
@@ -30,6 +38,10 @@ def tls_relay(version: ssl.TLSVersion, to_port: int, bundle_file: Path, shown: C
             ready.set()
             while not stop.is_set():  # noqa: ASYNC110  who sets it is in another thread
                 await asyncio.sleep(0.02)
+            for each in connections:
+                each.cancel()
+            await asyncio.gather(*connections, return_exceptions=True)
+            await asyncio.sleep(0.1)  # in which the loop lets go of the sockets
 
     thread = threading.Thread(target=lambda: asyncio.run(relay()))
     thread.start()
@@ -42,11 +54,8 @@ def tls_relay(version: ssl.TLSVersion, to_port: int, bundle_file: Path, shown: C
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
+    with contextlib.suppress(OSError):
         while data := await reader.read(65536):
             writer.write(data)
             await writer.drain()
-    except OSError:
-        pass
-    finally:
-        writer.close()
+    writer.close()

@@ -115,7 +115,7 @@ class JwtSettings(Document):
     audience: Annotated[tuple[str, ...], Field(min_length=1)]  # any of these must be in the token's aud
     leeway_seconds: Annotated[float, Field(ge=0, le=60)] = 10.0
     required: bool = False
-    forward: bool = False  # whether the service gets the header too; the token must not be for anybody else's audience
+    forward: bool = False  # whether the service gets the header too: for tokens that are meant for both
 
 
 class IdentitySettings(Document):

@@ -1,5 +1,7 @@
 """The two ways in which things go wrong: a check says no, or an operator's file cannot be used."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,3 +55,12 @@ class Unusable(Exception):
     def __init__(self, *problems: Problem) -> None:
         super().__init__("\n".join(map(str, problems)))
         self.problems = problems
+
+
+@contextmanager
+def collecting(problems: list[Problem]) -> Iterator[None]:
+    """Keep the problems of one part, and go on with the next; who collects raises Unusable once all were looked at."""
+    try:
+        yield
+    except Unusable as error:
+        problems.extend(error.problems)

@@ -83,9 +83,9 @@ def load_configuration() -> Tree:
 def configure(hardened: Tree, sidecar: Sidecar) -> Tree:
     """The tree with the sidecar's values in their places. Envoy chooses the ports that it listens on."""
     tree = copy.deepcopy(hardened)
-    tree["admin"]["address"] = _socket(Address(LOOPBACK, 0))
+    tree["admin"]["address"] = socket_address(Address(LOOPBACK, 0))
     (door,) = tree["static_resources"]["listeners"]
-    door["address"] = _socket(Address(LOOPBACK, 0))
+    door["address"] = socket_address(Address(LOOPBACK, 0))
     (chain,) = door["filter_chains"]
     _set_certificates(chain["transport_socket"], sidecar)
     manager = chain["filters"][0]["typed_config"]
@@ -95,9 +95,9 @@ def configure(hardened: Tree, sidecar: Sidecar) -> Tree:
 
     clusters = {cluster["name"]: cluster for cluster in tree["static_resources"]["clusters"]}
     if sidecar.check_timeout_seconds:
-        _set_timeouts(check["grpc_service"], clusters["authz"], sidecar.check_timeout_seconds)
-    _set_endpoint(clusters["service"], sidecar.service)
-    _set_endpoint(clusters["authz"], sidecar.authz)
+        set_timeouts(check["grpc_service"], clusters["authz"], sidecar.check_timeout_seconds)
+    set_endpoint(clusters["service"], socket_address(sidecar.service))
+    set_endpoint(clusters["authz"], socket_address(sidecar.authz))
     _set_certificates(clusters["authz"]["transport_socket"], sidecar)
     if sidecar.shown_to_authz:
         _set_certificate(clusters["authz"]["transport_socket"], *sidecar.shown_to_authz)
@@ -109,7 +109,8 @@ def configure(hardened: Tree, sidecar: Sidecar) -> Tree:
     return tree
 
 
-def _set_timeouts(grpc_service: Tree, authz: Tree, seconds: float) -> None:
+def set_timeouts(grpc_service: Tree, authz: Tree, seconds: float) -> None:
+    """Let a check take so long, and its connection and health checks too."""
     authz["connect_timeout"] = authz["health_checks"][0]["timeout"] = f"{seconds}s"
     grpc_service["timeout"] = f"{seconds}s"
     grpc_service["retry_policy"]["retry_back_off"]["max_interval"] = f"{seconds}s"  # the limit of each try
@@ -126,12 +127,15 @@ def _careless(door: Tree, ca_file: Path) -> Tree:
     return careless
 
 
-def _socket(address: Address) -> Tree:
+def socket_address(address: Address) -> Tree:
+    """Where something listens, in Envoy's words."""
     return {"socket_address": {"address": address.host, "port_value": address.port}}
 
 
-def _set_endpoint(cluster: Tree, address: Address) -> None:
-    cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"] = _socket(address)
+def set_endpoint(cluster: Tree, address: Tree) -> None:
+    """Let the cluster's one endpoint be there."""
+    (endpoint,) = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]
+    endpoint["endpoint"]["address"] = address
 
 
 def _set_certificates(transport_socket: Tree, sidecar: Sidecar) -> None:

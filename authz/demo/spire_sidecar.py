@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from authz.demo.children import Child
-from authz.demo.envoys import LOOPBACK, Address, Envoy, Tree
+from authz.demo.envoys import LOOPBACK, Address, Envoy, Tree, set_endpoint, set_timeouts, socket_address
 
 _HERE = Path(__file__).parent
 _CONFIGURATIONS = (_HERE / "envoy", _HERE.parents[1] / "envoy")  # in an installed wheel, in a checkout
@@ -34,30 +34,19 @@ def load_spire_configuration() -> Tree:
 def configure_spire(hardened: Tree, sidecar: SpireSidecar) -> Tree:
     """The tree with the sidecar's values in their places. Envoy chooses the ports that it listens on."""
     tree = copy.deepcopy(hardened)
-    tree["admin"]["address"] = _socket(Address(LOOPBACK, 0))
+    tree["admin"]["address"] = socket_address(Address(LOOPBACK, 0))
     (door,) = tree["static_resources"]["listeners"]
-    door["address"] = _socket(Address(LOOPBACK, 0))
+    door["address"] = socket_address(Address(LOOPBACK, 0))
     manager = door["filter_chains"][0]["filters"][0]["typed_config"]
     manager["tracing"]["provider"]["typed_config"]["service_name"] = f"envoy-{sidecar.name}"
     clusters = {cluster["name"]: cluster for cluster in tree["static_resources"]["clusters"]}
-    if seconds := sidecar.check_timeout_seconds:
+    if sidecar.check_timeout_seconds:
         grpc_service = manager["http_filters"][0]["typed_config"]["grpc_service"]
-        grpc_service["timeout"] = f"{seconds}s"
-        grpc_service["retry_policy"]["retry_back_off"]["max_interval"] = f"{seconds}s"  # the limit of each try
-        clusters["authz"]["connect_timeout"] = clusters["authz"]["health_checks"][0]["timeout"] = f"{seconds}s"
-    addresses = {
-        "service": _socket(sidecar.service),
-        "authz": _socket(sidecar.authz),
-        "spire_agent": {"pipe": {"path": str(sidecar.workload_api)}},
-    }
-    for name, address in addresses.items():
-        (endpoint,) = clusters[name]["load_assignment"]["endpoints"][0]["lb_endpoints"]
-        endpoint["endpoint"]["address"] = address
+        set_timeouts(grpc_service, clusters["authz"], sidecar.check_timeout_seconds)
+    set_endpoint(clusters["service"], socket_address(sidecar.service))
+    set_endpoint(clusters["authz"], socket_address(sidecar.authz))
+    set_endpoint(clusters["spire_agent"], {"pipe": {"path": str(sidecar.workload_api)}})
     return tree
-
-
-def _socket(address: Address) -> Tree:
-    return {"socket_address": {"address": address.host, "port_value": address.port}}
 
 
 class SpireEnvoy(Envoy):

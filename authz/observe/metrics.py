@@ -1,13 +1,15 @@
-"""Metrics: a record in, one count and one duration out, by decision and reason."""
+"""Metrics: a record in, one count and one duration out, by decision and reason; and gauges, read at each export."""
 
+from collections.abc import Callable, Iterable
 from functools import cache
 
-from opentelemetry.metrics import Meter
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
 from opentelemetry.util.types import AttributeValue
 
 from authz.core.decision import Allow, Deny
 from authz.core.reasons import Reason
 from authz.core.record import Record
+from authz.observe.gauges import Gauge
 
 _BOUNDARIES_SECONDS = (*(5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3), *(1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.0))
 """From what a cached decision takes to what no Envoy waits for."""
@@ -34,6 +36,16 @@ class MetricObserver:
                 decision = "deny"
         self._checks.add(1, _labels(decision, reason))
         self._duration.record(duration_seconds, _labels(decision, None))
+
+
+def show(gauges: Iterable[Gauge], meter: Meter) -> None:
+    """Let the meter read them whenever it exports."""
+    for gauge in gauges:
+        meter.create_observable_gauge(gauge.name, [_callback(gauge)], unit=gauge.unit, description=gauge.description)
+
+
+def _callback(gauge: Gauge) -> Callable[[CallbackOptions], Iterable[Observation]]:
+    return lambda _: [Observation(value, attributes) for value, attributes in gauge.read()]
 
 
 @cache

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from authz.core.errors import Place, Problem, Unusable
+from authz.observe.gauges import Gauge
 from authz.ports import Observer
 
 if TYPE_CHECKING:
-    from authz.observe.gauges import Gauge
     from authz.observe.telemetry import Telemetry
 
 _OTLP: Final = "otlp"
@@ -54,7 +54,7 @@ class NoTelemetry:
         """Nothing was begun."""
 
 
-def make_telemetry(service_name: str, version: str, gauges: "Iterable[Gauge]" = ()) -> "Telemetry | NoTelemetry":
+def make_telemetry(service_name: str, version: str, gauges: Iterable[Gauge] = ()) -> "Telemetry | NoTelemetry":
     """The telemetry that this process's environment asks for; raises Unusable for a value that we do not support.
 
     OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES come before `service_name` and `version`.

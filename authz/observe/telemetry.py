@@ -24,9 +24,9 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
 
 from authz.core.errors import Place, Problem, Unusable
-from authz.observe.gauges import Gauge, show
+from authz.observe.gauges import Gauge
 from authz.observe.log import PacedHandler
-from authz.observe.metrics import MetricObserver
+from authz.observe.metrics import MetricObserver, show
 from authz.observe.otel import Choice, Exporter
 from authz.observe.spans import SpanObserver
 from authz.ports import Observer

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from authz.core.errors import Problem, Unusable
+from authz.core.errors import Problem, Unusable, collecting
 from authz.svid.bundle_store import BundleStore
 from authz.svid.bundles import TrustBundle
 from authz.svid.watched import WatchedFiles
@@ -27,10 +27,8 @@ class BundleFiles:
         """Read every file and put all that is good in force at once; raises Unusable with the problems of the rest."""
         problems: list[Problem] = []
         for trust_domain, path in self._files.items():
-            try:
+            with collecting(problems):
                 self._good[trust_domain] = self._load_bundle(trust_domain, path)
-            except Unusable as error:
-                problems.extend(error.problems)
         self._store.put_files(self._good.values())
         if problems:
             raise Unusable(*problems)

@@ -17,7 +17,7 @@ import grpc.aio
 
 from authz.core.errors import Unavailable
 from authz.svid.bundle_store import BundleStore
-from authz.svid.endpoint import NotAnEndpoint, grpc_target, read_endpoint
+from authz.svid.endpoint import grpc_target
 from authz.svid.own import OwnIdentity
 from authz.svid.workload_messages import (
     JwtAuthorities,
@@ -27,8 +27,6 @@ from authz.svid.workload_messages import (
     read_x509,
     trust_bundles,
 )
-
-__all__ = ["Authorities", "NotAnEndpoint", "Stream", "WorkloadApiFeed", "read_endpoint"]
 
 _X509, _JWT = "FetchX509SVID", "FetchJWTBundles"
 _METADATA = (("workload.spiffe.io", "true"),)

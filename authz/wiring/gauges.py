@@ -16,19 +16,14 @@ def trust_gauges(trust: Trust) -> tuple[Gauge, ...]:
     """Gauges of all that this configuration trusts. Sources are the Workload API's streams, and sets of files."""
 
     def up() -> _Readings:
-        return [(float(is_up), {_SOURCE: name}) for name, is_up, _ in trust.sources()]
+        return [(float(each.is_up), {_SOURCE: each.name}) for each in trust.sources]
 
     def refusals() -> _Readings:
-        return [(float(refused), {_SOURCE: name}) for name, _, refused in trust.sources()]
+        return [(float(each.refusals), {_SOURCE: each.name}) for each in trust.sources]
 
     def domains() -> _Readings:
         try:
-            return [
-                (
-                    float(len(trust.store.source.current(time.clock_gettime_ns(time.CLOCK_BOOTTIME)).by_trust_domain)),
-                    _NOTHING,
-                )
-            ]
+            return [(float(len(trust.bundles().by_trust_domain)), _NOTHING)]
         except Refused:
             return [(0.0, _NOTHING)]
 

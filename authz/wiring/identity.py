@@ -1,18 +1,14 @@
 """One certificate, judged as a caller's would be: files in, the proven identity out, by the server's own parts."""
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
 
-from authz.core.errors import Place, Problem, Unusable
+from authz.core.errors import Place, Problem, Unusable, collecting
 from authz.core.identity import Identity
 from authz.core.record import Arrival
 from authz.svid.bundle_documents import load_bundle_file
-from authz.svid.bundles import Bundles, BundleSource
+from authz.svid.bundles import Bundles, BundleSource, TrustBundle
 from authz.svid.x509 import Prover
-
-_T = TypeVar("_T")
 
 
 def verify_certificate(
@@ -23,25 +19,17 @@ def verify_certificate(
     The chain's file begins with the leaf. Raises Refused where nobody is proven, Unusable with every file that cannot
     be read and every bundle that is none.
     """
-    problems: list[Problem] = []
-    bundles = _read_all(problems, [partial(load_bundle_file, *each) for each in bundle_files.items()])
-    files = [certificate_file] if chain_file is None else [certificate_file, chain_file]
-    texts = _read_all(problems, [partial(_text, each) for each in files])
+    problems, bundles, texts = list[Problem](), list[TrustBundle](), list[str]()
+    for trust_domain, path in bundle_files.items():
+        with collecting(problems):
+            bundles.append(load_bundle_file(trust_domain, path))
+    for path in [certificate_file] if chain_file is None else [certificate_file, chain_file]:
+        with collecting(problems):
+            texts.append(_text(path))
     if problems:
         raise Unusable(*problems)
     prover = Prover(BundleSource(Bundles.of(bundles)), cache_entries=1)
     return prover.prove(texts[0], Arrival(unix_seconds, 0, ""), "".join(texts[1:]))
-
-
-def _read_all(problems: list[Problem], reads: list[Callable[[], _T]]) -> list[_T]:
-    """What was read; what could not be is added to the problems."""
-    found: list[_T] = []
-    for read in reads:
-        try:
-            found.append(read())
-        except Unusable as error:
-            problems.extend(error.problems)
-    return found
 
 
 def _text(path: Path) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from authz.catalog.file import load_catalog
 from authz.catalog.http import HttpCatalog
 from authz.config import Settings, load_settings
-from authz.core.errors import Problem, Unusable
+from authz.core.errors import Problem, Unusable, collecting
 from authz.core.memory import Memory
 from authz.pipeline import Pipeline
 from authz.policy.cached import CachedPolicy
@@ -14,7 +14,7 @@ from authz.policy.cedar import CedarPolicy
 from authz.policy.source import load_policies
 from authz.wire.decode import decode
 from authz.wire.encode import Encoder
-from authz.wiring.trust import Trust, collecting
+from authz.wiring.trust import Trust
 
 _NS = 1_000_000_000
 

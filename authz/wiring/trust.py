@@ -2,12 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from authz.config import IdentitySettings, Settings, TlsFiles
-from authz.core.errors import Place, Problem, Refused, Unavailable, Unusable
+from authz.core.errors import Place, Problem, Refused, Unavailable, Unusable, collecting
 from authz.core.spiffe import SpiffeId
 from authz.ports import Door, Verifier
 from authz.server.tls import TlsMaterial
@@ -15,6 +15,7 @@ from authz.svid.attested import AttestedVerifier
 from authz.svid.bundle_documents import load_bundle_file
 from authz.svid.bundle_files import BundleFiles
 from authz.svid.bundle_store import BundleStore
+from authz.svid.bundles import Bundles
 from authz.svid.door import GuardedDoor, OpenDoor
 from authz.svid.endpoint import NotAnEndpoint, read_endpoint
 from authz.svid.jwt import JwtVerifier
@@ -28,6 +29,14 @@ from authz.svid.xfcc import XfccVerifier
 _REMEMBERED = 10_000
 _NS = 1_000_000_000
 _WORKLOAD_API = "workload-api"
+
+
+class Source(NamedTuple):
+    """What there is to tell of one source of trust."""
+
+    name: str
+    is_up: bool  # in force as it stands
+    refusals: int  # how much of what it told could not be used
 
 
 class Trust:
@@ -111,7 +120,7 @@ class Trust:
 
     def tls_material(self) -> TlsMaterial:
         """What our port shows and accepts at this moment; raises Unavailable or Refused."""
-        svid, bundles = self.own.current(), self.store.source.current(_boot_ns())
+        svid, bundles = self.own.current(), self.bundles()
         version, roots = self._roots
         if version != bundles.version:
             roots = bundles.authorities_pem
@@ -121,7 +130,7 @@ class Trust:
     def why_unready(self) -> str:
         """Why checks would be denied for want of trust; empty where they would not."""
         try:
-            bundles = self.store.source.current(_boot_ns())
+            bundles = self.bundles()
             if not bundles.by_trust_domain:
                 late = ", ".join(sorted(bundles.stale))
                 return f"no trust bundle counts; told too long ago, or not yet: {late or 'none'}"
@@ -140,11 +149,16 @@ class Trust:
         for watched in self._watched:
             watched.look()
 
-    def sources(self) -> list[tuple[str, bool, int]]:
-        """Each source's name, whether it is in force as it stands, and how much of what it told was refused."""
-        files = [(watched.what, not watched.trouble, watched.refusals) for watched in self._watched]
+    @property
+    def sources(self) -> list[Source]:
+        """The sets of files, and the streams of the Workload API."""
+        files = [Source(each.what, not each.trouble, each.refusals) for each in self._watched]
         streams = () if self.feed is None else self.feed.streams
-        return [*files, *((each.method, each.lost_at_ns is None, each.faults) for each in streams)]
+        return [*files, *(Source(each.method, each.lost_at_ns is None, each.faults) for each in streams)]
+
+    def bundles(self) -> Bundles:
+        """The snapshot that counts at this moment; raises Refused where none does."""
+        return self.store.source.current(_boot_ns())
 
     async def wait_for_first(self, timeout_seconds: float) -> None:
         """Return once every origin has told something; raises Unavailable. Files have, when they were read."""
@@ -168,12 +182,3 @@ class Trust:
 
 def _boot_ns() -> int:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-
-
-@contextmanager
-def collecting(problems: list[Problem]) -> Iterator[None]:
-    """Keep the problems of a part, and go on with the next."""
-    try:
-        yield
-    except Unusable as error:
-        problems.extend(error.problems)

@@ -3,7 +3,6 @@
 By their true cause, through a real Envoy and the real server, in both of Envoy's failure modes.
 """
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,18 +11,19 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from joserfc.jwk import ECKey
 
 from authz.core.reasons import Reason
 from authz.demo.agents import Answered
-from authz.demo.ca import Certificate, DevelopmentCa
+from authz.demo.bundle_document import bundle_document
+from authz.demo.ca import Certificate
+from authz.demo.jwt_authority import JwtAuthority
 from authz.demo.workload_api import DevelopmentWorkloadApi
 from tests.support.envoy import SERVICE_ID, Yard, careless, hardened, settled, yard
 from tests.support.mesh import Hop, Mesh, running
 from tests.support.servers import until
 from tests.support.world import AUTHZ, DOMAIN, HOST, RESEARCH, SUPPORT
-from tests.svid.signing import AUDIENCE, KEY_ID, SigningKey, base64url, token
+from tests.svid.signing import AUDIENCE, KEY_ID, SigningKey, token
 
 __all__ = ["yard"]  # the fixture
 
@@ -52,26 +52,12 @@ def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def bundle_document(ca: DevelopmentCa, key: ec.EllipticCurvePrivateKey) -> str:
-    """The trust domain's bundle, with its JWT authority (SPIFFE Trust Domain and Bundle, section 4)."""
-    numbers = key.public_key().public_numbers()
-    point = {"x": base64url(numbers.x.to_bytes(32, "big")), "y": base64url(numbers.y.to_bytes(32, "big"))}
-    jwt_key = {"use": "jwt-svid", "kid": KEY_ID, "kty": "EC", "crv": "P-256", **point}
-    der = "".join(line for line in ca.bundle_pem.splitlines() if not line.startswith("-----"))
-    x509_key = {**ECKey.import_key(public_pem(ca)).as_dict(private=False), "use": "x509-svid", "x5c": [der]}
-    return json.dumps({"keys": [x509_key, jwt_key]})
-
-
-def public_pem(ca: DevelopmentCa) -> bytes:
-    """The public key of its root."""
-    return ca.root.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-
-
 @pytest.fixture(scope="module", params=[False, True], ids=["errors-deny", "errors-pass"])
 def tokens(yard: Yard, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TokenMesh]:
     """The mesh in one failure mode."""
     folder, key = tmp_path_factory.mktemp("tokens"), ec.generate_private_key(ec.SECP256R1())
-    (folder / "bundle.json").write_text(bundle_document(yard.ca, key))
+    authority = JwtAuthority(ECKey.import_key(key), KEY_ID)
+    (folder / "bundle.json").write_text(bundle_document([yard.ca], [authority]))
     identity = {
         "trust_domains": {DOMAIN: {"bundle_file": "bundle.json"}},
         "jwt": {"header": HEADER, "audience": [AUDIENCE], "required": True},
@@ -136,7 +122,7 @@ def test_in_mode_xfcc_the_last_element_names_the_caller(yard: Yard, tmp_path: Pa
         outcome = settled(agent, hardened(mesh.envoy, HOST), "GET", "/contacts/42", [("x-task-id", task.id)])
         assert isinstance(outcome, Answered)
         assert outcome.status == 200
-        assert mesh.last_record()["proof"] == "xfcc"
+        assert mesh.world.last_record()["proof"] == "xfcc"
         for reason, value in BY_FORWARDED.items():
             hop = Hop(headers=(TASK, (XFCC, value)))
             mesh.must_deny(reason, agent, careless(mesh.envoy, HOST), hop, task)
@@ -153,7 +139,7 @@ def test_in_mode_attested_the_envoys_word_is_enough(yard: Yard, tmp_path: Path, 
         )
         assert isinstance(outcome, Answered)
         assert outcome.status == 200
-        record = mesh.last_record()
+        record = mesh.world.last_record()
         assert (record["agent"], record["proof"], record["asker"]) == (SUPPORT, "attested", SERVICE_ID)
         door = careless(mesh.envoy, HOST)
         mesh.must_deny(Reason.IDENTITY_MISSING, yard.caller(None), door, Hop(), task)
@@ -175,7 +161,7 @@ def test_in_mode_sidecar_the_envoy_is_the_agent(yard: Yard, tmp_path: Path, fail
         outcome = settled(yard.caller(None), door, "GET", "/contacts/42", [("x-task-id", task.id)])
         assert isinstance(outcome, Answered)
         assert outcome.status == 200
-        assert (mesh.last_record()["agent"], mesh.last_record()["proof"]) == (SUPPORT, "sidecar")
+        assert (mesh.world.last_record()["agent"], mesh.world.last_record()["proof"]) == (SUPPORT, "sidecar")
         mesh.must_deny(Reason.PRINCIPAL_MISMATCH, mesh.agent(RESEARCH), door, Hop(), task)
 
 

@@ -5,7 +5,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -29,7 +29,7 @@ from authz.wiring.knowledge import make_pipeline, read
 from authz.wiring.trust import Trust
 from tests.support.rotating_hops import Door, door_of, drive
 from tests.support.rotation import Files, OriginOf, Place, WorkloadApi, place_of
-from tests.support.servers import CHECK
+from tests.support.servers import CHECK, until
 from tests.support.world import ENVOY, SUPPORT, arrival_now, check_request
 
 ORIGINS = pytest.mark.parametrize("origin_of", [Files, WorkloadApi], ids=["files", "Workload API"])
@@ -160,8 +160,8 @@ class Calls:
 def replace_own_svid(place: Place, calls: Calls) -> None:
     """Give authz a new SVID; return when it shows that, and every caller may have called again."""
     serial, called = place.publish().certificate.serial_number, len(calls.answers)
-    until(lambda: shown_serial(place) == serial)
-    until(lambda: bool(calls.failures) or len(calls.answers) >= called + CALLERS)
+    until(lambda: shown_serial(place) == serial, PATIENCE_SECONDS)
+    until(lambda: bool(calls.failures) or len(calls.answers) >= called + CALLERS, PATIENCE_SECONDS)
 
 
 @contextmanager
@@ -208,11 +208,3 @@ def shown_serial(place: Place) -> int:
         context.wrap_socket(plain) as connection,
     ):
         return x509.load_der_x509_certificate(connection.getpeercert(binary_form=True) or b"").serial_number
-
-
-def until(holds: Callable[[], bool]) -> None:
-    """Wait for it; fail where it takes too long."""
-    give_up = time.monotonic() + PATIENCE_SECONDS
-    while not holds():
-        assert time.monotonic() < give_up
-        time.sleep(0.01)

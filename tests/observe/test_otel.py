@@ -125,6 +125,14 @@ print(telemetry.observers, [name for name in sys.modules if name.startswith("ope
     assert ran.stdout == "() []\n"
 
 
+def test_the_servers_wiring_loads_nothing_of_it_either() -> None:
+    """All that `authz serve` imports at its start leaves OpenTelemetry alone."""
+    code = "import sys, authz.wiring.server; print([name for name in sys.modules if name.startswith('opentelemetry')])"
+    command = [sys.executable, "-c", code]
+    ran = subprocess.run(command, cwd=ROOT, env={"PATH": "/usr/bin"}, check=True, capture_output=True, text=True)
+    assert ran.stdout == "[]\n"
+
+
 def test_a_disabled_sdk_is_no_telemetry(monkeypatch: pytest.MonkeyPatch) -> None:
     """OTEL_SDK_DISABLED wins over every other variable."""
     monkeypatch.setenv("OTEL_SDK_DISABLED", "true")

@@ -1,7 +1,6 @@
 """`authz serve` as a process, asked by a real gRPC client: start, answers, TLS, health, drain."""
 
 import contextlib
-import json
 import os
 import signal
 import ssl
@@ -13,7 +12,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
@@ -124,10 +122,6 @@ class Guarded:
         shown = credentials(self.world, certificate)
         return Server(self.server.process, self.server.address, self.server.log_file, shown)
 
-    def last_record(self) -> Any:  # noqa: ANN401  a line of JSON
-        """The last line of the audit log."""
-        return json.loads((self.world.folder / "audit.jsonl").read_text().splitlines()[-1])
-
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
@@ -144,7 +138,7 @@ def test_an_envoy_on_the_list_may_ask(guarded: Guarded) -> None:
     """It is answered, its SPIFFE ID is in the audit record, and probes have a port of their own."""
     task = guarded.world.start_task()
     assert guarded.server.check(guarded.world.check(task.id)).status.code == 0
-    assert guarded.last_record()["asker"] == ENVOY
+    assert guarded.world.last_record()["asker"] == ENVOY
     assert Server(guarded.server.process, guarded.health_address, guarded.server.log_file).health(SERVICE) == SERVING
 
 
@@ -185,7 +179,7 @@ def test_a_workload_that_is_not_on_the_list_gets_nothing_but_denials(guarded: Gu
     response = guarded.asked_by(guarded.world.svid(SUPPORT)).check(guarded.world.check(task.id))
     assert response.denied_response.status.code == 503
     assert reason_of(response) == "asker_not_allowed"
-    assert SUPPORT in guarded.last_record()["detail"]
+    assert SUPPORT in guarded.world.last_record()["detail"]
 
 
 def test_an_asker_is_held_to_the_rules_of_svids(guarded: Guarded) -> None:

@@ -1,11 +1,9 @@
 """A whole mesh in tests: the real server, a real Envoy that asks it, a service that counts what reaches it."""
 
-import json
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from authz.core.reasons import Reason
 from authz.core.task import Task
@@ -56,10 +54,6 @@ class Mesh:
     def log(self) -> str:
         """What the server wrote to standard error."""
         return (self.world.folder / "serve.log").read_text()
-
-    def last_record(self) -> Any:  # noqa: ANN401  a line of JSON
-        """The last line of the audit log."""
-        return json.loads((self.world.folder / "audit.jsonl").read_text().splitlines()[-1])
 
     def must_deny(self, reason: Reason, caller: Caller, remote: Remote, hop: Hop, task: Task) -> None:
         """The hop is answered with the reason's own status, and does not arrive."""

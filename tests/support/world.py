@@ -5,6 +5,7 @@ Everything is read through the product's own wiring, so a test tells a story of 
 
 import asyncio
 import datetime as dt
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -124,6 +125,10 @@ class World:
     def database(self) -> Path:
         """The task store's file."""
         return self.folder / "tasks.db"
+
+    def last_record(self) -> Any:  # noqa: ANN401  a line of JSON
+        """The last line of the audit log."""
+        return json.loads((self.folder / "audit.jsonl").read_text().splitlines()[-1])
 
     def svid(self, uri: str) -> Certificate:
         """The X509-SVID of a workload of this trust domain, minted once."""

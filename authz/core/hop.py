@@ -1,8 +1,11 @@
 """Hop: what is attempted, in the catalog's words."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, IntEnum
+
+Argument = str | int | bool | frozenset[str]
+"""A typed argument of a hop, as policies see it. Numbers are whole: money in its smallest unit."""
 
 
 class ActionClass(Enum):
@@ -49,6 +52,8 @@ class Operation:
     service: str
     dataset: str  # dotted, from wide to narrow: `crm.contacts` lies within `crm`
     sensitivity: Sensitivity
+    is_privileged: bool = False  # the dataset is a privileged record set: legal, payroll, credentials and their like
+    brings_untrusted_input: bool = False  # what it returns was written by strangers: mail, web pages, tickets
 
     @property
     def is_harmful(self) -> bool:
@@ -58,7 +63,13 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """One request, understood: the operation it is, and the parameters its path names."""
+    """One request, understood: the operation it is, the parameters its path names, and what it is given.
+
+    `arguments` holds those that the catalog chose for policies, by the catalog's names. `arguments_digest` is the
+    SHA-256, in hex, of the canonical JSON (RFC 8785) of all arguments; empty where the operation takes none.
+    """
 
     operation: Operation
     parameters: Mapping[str, str]
+    arguments: Mapping[str, Argument] = field(default_factory=dict)
+    arguments_digest: str = ""

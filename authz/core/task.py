@@ -7,6 +7,7 @@ from enum import IntEnum
 from typing import Self
 
 from authz.core.errors import Refused
+from authz.core.facts import NO_FACTS, Facts
 from authz.core.hop import ActionClass, Operation, Sensitivity
 from authz.core.identity import Identity
 from authz.core.reasons import Reason
@@ -95,6 +96,8 @@ class Task:
     starts_unix_seconds: float
     expires_unix_seconds: float
     state: TaskState
+    facts: Facts = NO_FACTS
+    depth: int = 0  # how many delegations lie between it and a task that a person or service started
 
     def must_name(self, identity: Identity) -> None:
         """The caller is one of the task's agents; raises Refused."""

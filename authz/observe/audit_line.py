@@ -11,7 +11,7 @@ from functools import lru_cache
 from json.encoder import encode_basestring_ascii
 from typing import assert_never
 
-from authz.core.decision import Allow, Decision, Deny, Verdict
+from authz.core.decision import Allow, Decision, Deny, StepUp, Verdict
 from authz.core.hop import ActionClass, Hop
 from authz.core.identity import Asker, Identity
 from authz.core.record import Record
@@ -26,7 +26,7 @@ FIELDS = (
     *("time", "decision_id", "decision", "reason", "detail"),
     *("agent", "proof", "asker", "task", "owner", "purpose"),
     *("action", "classes", "resource", "dataset", "sensitivity"),
-    *("method", "host", "path", "policies", "policy_version", "cache_hit"),
+    *("method", "host", "path", "policies", "step_up", "policy_version", "cache_hit"),
     *("trace_id", "span_id", "source_address", "duration_us"),
 )
 """Every field, in the order in which it stands on the line; each is there always, and null where it is unknown."""
@@ -39,6 +39,7 @@ _NAME = 256
 _WORD = 128
 _METHOD = 32
 _POLICIES = 512
+_APPROVALS = 96
 
 _LINE = "{" + ",".join(f'"{name}":%s' for name in FIELDS) + "}\n"
 _NULL = "null"
@@ -68,7 +69,8 @@ def _line(record: Record, duration_seconds: float, long: int) -> str:
         *_errand(record.task),
         *_attempt(record.hop),
         *_asked(request, long),
-        _texts(sorted(record.decision.policies)),
+        _texts(sorted(record.decision.policies), _POLICIES),
+        _approvals(record.decision),
         *_policy(record.verdict),
         _text(trace_id, _WORD),
         _text(span_id, _WORD),
@@ -83,6 +85,8 @@ def _outcome(decision: Decision, long: int) -> tuple[str, str, str]:
             return '"allow"', _NULL, _NULL
         case Deny(reason, detail):
             return '"deny"', f'"{reason.id}"', _text(detail, long)
+        case StepUp():
+            return '"step_up"', f'"{decision.reason.id}"', _text(decision.detail, long)
         case never:
             assert_never(never)
 
@@ -141,13 +145,16 @@ def _second(unix_seconds: int) -> str:
 
 @lru_cache(maxsize=256)
 def _classes(classes: frozenset[ActionClass]) -> str:
-    return _texts(sorted(each.value for each in classes))
+    return _texts(sorted(each.value for each in classes), _POLICIES)
 
 
-def _texts(texts: Iterable[str]) -> str:
+def _approvals(decision: Decision) -> str:
+    return _texts(sorted(decision.kinds), _APPROVALS) if isinstance(decision, StepUp) else "[]"
+
+
+def _texts(texts: Iterable[str], room: int) -> str:
     """A JSON array of the texts; where they are too many, the last that is written is an ellipsis."""
     written: list[str] = []
-    room = _POLICIES
     for text in texts:
         quoted = _text(text, _WORD)
         room -= len(quoted) + 1

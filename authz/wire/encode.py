@@ -11,7 +11,7 @@ from typing import assert_never
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.wrappers_pb2 import BoolValue
 
-from authz.core.decision import Allow, Deny
+from authz.core.decision import Allow, Decision, Deny, StepUp
 from authz.core.reasons import Reason
 from authz.core.record import Record
 from authz.wire.pb.envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
@@ -38,6 +38,8 @@ class Encoder:
                     return self._allow(record)
                 case Deny(reason=reason):
                     return _deny(record, reason)
+                case StepUp(kinds=kinds):
+                    return _deny(record, record.decision.reason, kinds)
                 case _:
                     assert_never(record.decision)
         except Exception:  # noqa: BLE001  whatever could not be written is a denial
@@ -54,12 +56,14 @@ class Encoder:
         return response.SerializeToString()
 
 
-def _deny(record: Record, reason: Reason) -> bytes:
-    return _denial(reason, record.arrival.decision_id, _metadata(record, reason))
+def _deny(record: Record, reason: Reason, step_up: frozenset[str] = frozenset()) -> bytes:
+    return _denial(reason, record.arrival.decision_id, _metadata(record, reason), step_up)
 
 
-def _denial(reason: Reason, decision_id: str, metadata: Struct) -> bytes:
-    body = json.dumps({"error": "denied", "reason": reason.id, "decision_id": decision_id})
+def _denial(reason: Reason, decision_id: str, metadata: Struct, step_up: frozenset[str] = frozenset()) -> bytes:
+    """A denial; `step_up` names the kinds of approval that would turn it into an allow."""
+    told: dict[str, object] = {"error": "denied", "reason": reason.id, "decision_id": decision_id}
+    body = json.dumps({**told, "step_up": sorted(step_up)} if step_up else told)
     headers = [
         _set("content-type", "application/json"),
         _set("x-authz-reason", reason.id),
@@ -81,7 +85,7 @@ def _set(name: str, value: str) -> HeaderValueOption:
 def _metadata(record: Record, reason: Reason | None) -> Struct:
     """For Envoy's access log, in the namespace `envoy.filters.http.ext_authz`."""
     found = {
-        "decision": "deny" if reason else "allow",
+        "decision": _word(record.decision),
         "decision_id": record.arrival.decision_id,
         "reason": reason.id if reason else "",
         "agent": record.identity.spiffe_id.uri if record.identity else "",
@@ -92,6 +96,16 @@ def _metadata(record: Record, reason: Reason | None) -> Struct:
     for name, value in found.items():
         metadata.fields[name].string_value = value
     return metadata
+
+
+def _word(decision: Decision) -> str:
+    match decision:
+        case Allow():
+            return "allow"
+        case Deny():
+            return "deny"
+        case StepUp():
+            return "step_up"
 
 
 FALLBACK = _denial(Reason.INTERNAL_ERROR, "", Struct())

@@ -6,12 +6,14 @@ is total: a record that cannot be written becomes a fixed denial.
 """
 
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import assert_never
 
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.wrappers_pb2 import BoolValue
 
-from authz.core.decision import Allow, Deny
+from authz.core.decision import Allow, Decision, Deny, StepUp
 from authz.core.reasons import Reason
 from authz.core.record import Record
 from authz.wire.pb.envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
@@ -21,6 +23,9 @@ from authz.wire.pb.envoy.type.v3.http_status_pb2 import HttpStatus
 _OK = 0
 _GRPC_STATUS = {400: 3, 401: 16, 403: 7, 429: 8, 503: 14}
 """google.rpc.Code for each HTTP status in use: INVALID_ARGUMENT, UNAUTHENTICATED, and so on."""
+
+
+NO_REMEDY: Mapping[str, object] = MappingProxyType({})
 
 
 class Encoder:
@@ -38,6 +43,8 @@ class Encoder:
                     return self._allow(record)
                 case Deny(reason=reason):
                     return _deny(record, reason)
+                case StepUp():
+                    return _deny(record, record.decision.reason)
                 case _:
                     assert_never(record.decision)
         except Exception:  # noqa: BLE001  whatever could not be written is a denial
@@ -55,11 +62,21 @@ class Encoder:
 
 
 def _deny(record: Record, reason: Reason) -> bytes:
-    return _denial(reason, record.arrival.decision_id, _metadata(record, reason))
+    return _denial(reason, record.arrival.decision_id, _metadata(record, reason), _remedy(record))
 
 
-def _denial(reason: Reason, decision_id: str, metadata: Struct) -> bytes:
-    body = json.dumps({"error": "denied", "reason": reason.id, "decision_id": decision_id})
+def _remedy(record: Record) -> dict[str, object]:
+    """The kinds of approval that would turn the denial into an allow, and the access request to name to approvers."""
+    if not isinstance(record.decision, StepUp):
+        return {}
+    remedy: dict[str, object] = {"step_up": sorted(record.decision.kinds)}
+    if record.access_request is not None:
+        remedy["access_request"] = record.access_request.digest
+    return remedy
+
+
+def _denial(reason: Reason, decision_id: str, metadata: Struct, remedy: Mapping[str, object] = NO_REMEDY) -> bytes:
+    body = json.dumps({"error": "denied", "reason": reason.id, "decision_id": decision_id, **remedy})
     headers = [
         _set("content-type", "application/json"),
         _set("x-authz-reason", reason.id),
@@ -81,7 +98,7 @@ def _set(name: str, value: str) -> HeaderValueOption:
 def _metadata(record: Record, reason: Reason | None) -> Struct:
     """For Envoy's access log, in the namespace `envoy.filters.http.ext_authz`."""
     found = {
-        "decision": "deny" if reason else "allow",
+        "decision": _word(record.decision),
         "decision_id": record.arrival.decision_id,
         "reason": reason.id if reason else "",
         "agent": record.identity.spiffe_id.uri if record.identity else "",
@@ -92,6 +109,16 @@ def _metadata(record: Record, reason: Reason | None) -> Struct:
     for name, value in found.items():
         metadata.fields[name].string_value = value
     return metadata
+
+
+def _word(decision: Decision) -> str:
+    match decision:
+        case Allow():
+            return "allow"
+        case Deny():
+            return "deny"
+        case StepUp():
+            return "step_up"
 
 
 FALLBACK = _denial(Reason.INTERNAL_ERROR, "", Struct())

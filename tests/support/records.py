@@ -12,7 +12,7 @@ from urllib.parse import quote
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from authz.core.decision import Allow, Decision, Deny, Verdict
+from authz.core.decision import Allow, Decision, Deny, StepUp, Verdict
 from authz.core.errand import Errand
 from authz.core.hop import ActionClass, Hop, Operation, Sensitivity
 from authz.core.identity import Asker, Identity, Proof
@@ -189,8 +189,10 @@ _POLICY_IDS = st.frozensets(_OPERATOR_TEXT, max_size=2) | st.integers(0, 200).ma
 _VERDICTS = st.builds(
     Verdict, _POLICY_IDS, st.just(frozenset()), st.tuples() | st.tuples(_OPERATOR_TEXT), _OPERATOR_TEXT, st.booleans()
 )
-_DECISIONS: st.SearchStrategy[Decision] = st.builds(Allow, _POLICY_IDS) | st.builds(
-    Deny, st.sampled_from(Reason), _ANY_TEXT, _POLICY_IDS
+_DECISIONS: st.SearchStrategy[Decision] = (
+    st.builds(Allow, _POLICY_IDS)
+    | st.builds(Deny, st.sampled_from(Reason), _ANY_TEXT, _POLICY_IDS)
+    | st.builds(StepUp, _POLICY_IDS, _POLICY_IDS)
 )
 _HOPS = st.builds(Hop, _OPERATIONS, st.dictionaries(st.just("contact_id"), _ANY_TEXT))
 

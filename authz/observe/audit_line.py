@@ -117,7 +117,7 @@ def _task(task: Task | None) -> tuple[str, str, str]:
 
 def _chain(errand: Errand | None) -> str:
     """Who started the task, and who each task above it, up to the one that was not delegated."""
-    return "[]" if errand is None else _texts((task.started_by for task in errand.chain), _CHAIN)
+    return "[]" if errand is None else _texts((task.started_by for task in errand.chain if task.started_by), _CHAIN)
 
 
 def _token(ticket: Ticket | None) -> str:

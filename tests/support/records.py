@@ -70,6 +70,7 @@ def task(**changes: Any) -> Task:  # noqa: ANN401  as above
         starts_unix_seconds=NOW - 60,
         expires_unix_seconds=NOW + 3600,
         state=TaskState.ACTIVE,
+        started_by="spiffe://example.org/portal",
     )
     return replace(plain, **changes)
 
@@ -125,7 +126,8 @@ def records() -> st.SearchStrategy[Record]:
         asker=st.none() | st.builds(Asker, st.none() | _SPIFFE_IDS),
         request=st.none() | _requests(_certificate()),
         identity=st.none() | st.builds(Identity, _SPIFFE_IDS, st.sampled_from(Proof), st.just(NOW + 3600)),
-        task=st.none() | _TASKS,
+        errand=st.none() | _TASKS.map(lambda task: Errand((task,))),
+        ticket=st.none(),
         hop=st.none() | _HOPS,
         verdict=st.none() | _VERDICTS,
         decision=_DECISIONS,

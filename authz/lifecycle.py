@@ -91,7 +91,7 @@ class Lifecycle:
                 errand = Errand((act.task, *(errand.chain if demand.task_id else ())))
             hop = Hop(OPERATIONS[demand.kind], {}, arguments_of(demand, errand))
             _must_not_be_of_ones_own(demand, found.errand, caller)
-            _must_delegate_ones_own(demand, found.errand, caller, hop, arrival.unix_seconds)
+            _must_be_ones_own(demand, found.errand, caller, hop, arrival.unix_seconds)
             verdict = self.policy.decide(Query.about(caller, errand, hop, arrival.unix_seconds))
             decision = conclude(verdict)
         except Refused as refused:
@@ -123,7 +123,7 @@ class Lifecycle:
                 return Approve(demand.task_id, self._approval(demand, found, fresh, name, unix_seconds))
             case "reject":
                 return Reject(demand.task_id, _requested(demand, found).digest)
-            case "get" | "list" | "watch":
+            case "issue_token" | "get" | "list" | "watch":
                 return None
 
     def _must_end_in_time(self, task: Task) -> None:
@@ -134,6 +134,7 @@ class Lifecycle:
         """The child task; raises Refused unless it is narrower than each task above it."""
         errand.must_be_live(unix_seconds)
         parent = errand.task
+        draft = replace(draft, owner=parent.owner)
         child = _drafted(draft, f"{parent.id}.{fresh.id}", name, fresh.transaction, unix_seconds)
         if child.depth > self.limits.max_depth:
             raise Refused(Reason.DELEGATION_TOO_DEEP, f"{parent.id} lies {parent.depth} delegations deep already")
@@ -185,18 +186,10 @@ def _must_not_be_of_ones_own(demand: Demand, errand: Errand, caller: Identity) -
         raise Refused(Reason.APPROVAL_OF_ONES_OWN, f"{caller.spiffe_id} works on {errand.task.id}")
 
 
-def _must_delegate_ones_own(demand: Demand, errand: Errand, caller: Identity, hop: Hop, unix_seconds: float) -> None:
-    """Who delegates works on the task, and the task grants delegation, like anything else that is done on it."""
-    if demand.kind == "delegate":
+def _must_be_ones_own(demand: Demand, errand: Errand, caller: Identity, hop: Hop, unix_seconds: float) -> None:
+    """Who delegates, or asks for a token, works on the task; and it grants delegation, like all that is done on it."""
+    if demand.kind in {"delegate", "issue_token"}:
         errand.must_name(caller)
         errand.must_be_live(unix_seconds)
+    if demand.kind == "delegate":
         errand.must_cover(hop.operation)
-
-
-def forecast(task: Task) -> Task:
-    """The task as it is read back from a store: its times in whole milliseconds."""
-    return replace(
-        task,
-        starts_unix_seconds=round(task.starts_unix_seconds * 1000) / 1000,
-        expires_unix_seconds=round(task.expires_unix_seconds * 1000) / 1000,
-    )

@@ -11,13 +11,16 @@ from authz.core.reasons import Reason
 from authz.core.spiffe import SpiffeId
 from authz.core.task import Grant
 
-Kind = Literal["start", "delegate", "get", "list", "watch", "end", "suspend", "resume", "approve", "reject"]
+Kind = Literal[
+    "start", "delegate", "issue_token", "get", "list", "watch", "end", "suspend", "resume", "approve", "reject"
+]
 
 DATASET = "authz.tasks"
 
 _CLASS_OF: Mapping[Kind, ActionClass] = {
     "start": ActionClass.ADMIN,
     "delegate": ActionClass.DELEGATE,
+    "issue_token": ActionClass.DELEGATE,
     "get": ActionClass.READ,
     "list": ActionClass.READ,
     "watch": ActionClass.READ,

@@ -28,6 +28,7 @@ class Knowledge:
     trust: Trust
     catalog: HttpCatalog
     policy: CedarPolicy
+    token_keys: TokenKeys | None
 
 
 def read(config_file: Path) -> Knowledge:
@@ -51,7 +52,7 @@ def make_pipeline(knowledge: Knowledge, memory: Memory) -> Pipeline:
         door=knowledge.trust.door(),
         decode=decode,
         verifier=knowledge.trust.verifier(),
-        carrier=HandleCarrier(settings.tasks.header),
+        carrier=_carrier(settings.tasks, knowledge.token_keys),
         memory=memory,
         catalog=knowledge.catalog,
         policy=CachedPolicy(knowledge.policy, max_entries=settings.policy.cache_entries),

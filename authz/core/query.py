@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
+from authz.core.errand import Errand
 from authz.core.facts import NO_FACTS, Facts
 from authz.core.hop import Argument, Hop, Operation, Sensitivity
 from authz.core.identity import Identity
 from authz.core.spiffe import SpiffeId
-from authz.core.task import Task
 
 _HOUR_SECONDS = 3600
 _DAY_SECONDS = 24 * _HOUR_SECONDS
@@ -38,9 +38,9 @@ class Query:
     parameters: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @classmethod
-    def about(cls, identity: Identity, task: Task, hop: Hop, unix_seconds: float) -> Self:
+    def about(cls, identity: Identity, errand: Errand, hop: Hop, unix_seconds: float) -> Self:
         """The question that this hop poses."""
-        seconds = int(unix_seconds)
+        task, seconds = errand.task, int(unix_seconds)
         return cls(
             agent=identity.spiffe_id,
             operation=hop.operation,
@@ -52,7 +52,7 @@ class Query:
             remaining_seconds=int(task.expires_unix_seconds - unix_seconds),
             utc_hour=seconds % _DAY_SECONDS // _HOUR_SECONDS,
             utc_weekday=(seconds // _DAY_SECONDS + _EPOCH_WEEKDAY - 1) % 7 + 1,
-            facts=task.facts,
+            facts=errand.facts,
             arguments=hop.arguments,
             parameters=hop.parameters,
         )

@@ -6,6 +6,8 @@ is total: a record that cannot be written becomes a fixed denial.
 """
 
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import assert_never
 
 from google.protobuf.struct_pb2 import Struct
@@ -23,6 +25,9 @@ _GRPC_STATUS = {400: 3, 401: 16, 403: 7, 429: 8, 503: 14}
 """google.rpc.Code for each HTTP status in use: INVALID_ARGUMENT, UNAUTHENTICATED, and so on."""
 
 
+NO_REMEDY: Mapping[str, object] = MappingProxyType({})
+
+
 class Encoder:
     """The `Encode` port, for a configured task header, and headers that are for us alone (all lower-case)."""
 
@@ -38,8 +43,8 @@ class Encoder:
                     return self._allow(record)
                 case Deny(reason=reason):
                     return _deny(record, reason)
-                case StepUp(kinds=kinds):
-                    return _deny(record, record.decision.reason, kinds)
+                case StepUp():
+                    return _deny(record, record.decision.reason)
                 case _:
                     assert_never(record.decision)
         except Exception:  # noqa: BLE001  whatever could not be written is a denial
@@ -56,14 +61,22 @@ class Encoder:
         return response.SerializeToString()
 
 
-def _deny(record: Record, reason: Reason, step_up: frozenset[str] = frozenset()) -> bytes:
-    return _denial(reason, record.arrival.decision_id, _metadata(record, reason), step_up)
+def _deny(record: Record, reason: Reason) -> bytes:
+    return _denial(reason, record.arrival.decision_id, _metadata(record, reason), _remedy(record))
 
 
-def _denial(reason: Reason, decision_id: str, metadata: Struct, step_up: frozenset[str] = frozenset()) -> bytes:
-    """A denial; `step_up` names the kinds of approval that would turn it into an allow."""
-    told: dict[str, object] = {"error": "denied", "reason": reason.id, "decision_id": decision_id}
-    body = json.dumps({**told, "step_up": sorted(step_up)} if step_up else told)
+def _remedy(record: Record) -> dict[str, object]:
+    """The kinds of approval that would turn the denial into an allow, and the access request to name to approvers."""
+    if not isinstance(record.decision, StepUp):
+        return {}
+    remedy: dict[str, object] = {"step_up": sorted(record.decision.kinds)}
+    if record.access_request is not None:
+        remedy["access_request"] = record.access_request.digest
+    return remedy
+
+
+def _denial(reason: Reason, decision_id: str, metadata: Struct, remedy: Mapping[str, object] = NO_REMEDY) -> bytes:
+    body = json.dumps({"error": "denied", "reason": reason.id, "decision_id": decision_id, **remedy})
     headers = [
         _set("content-type", "application/json"),
         _set("x-authz-reason", reason.id),

@@ -11,6 +11,7 @@ from authz.core.memory import Memory
 from authz.pipeline import Pipeline
 from authz.policy.cedar import CedarPolicy
 from authz.policy.source import load_policies
+from authz.tasks.carriers import HandleCarrier
 from authz.wire.decode import decode
 from authz.wire.encode import Encoder
 from authz.wiring.trust import Trust
@@ -49,10 +50,10 @@ def make_pipeline(knowledge: Knowledge, memory: Memory) -> Pipeline:
         door=knowledge.trust.door(),
         decode=decode,
         verifier=knowledge.trust.verifier(),
+        carrier=HandleCarrier(settings.tasks.header),
         memory=memory,
         catalog=knowledge.catalog,
         policy=knowledge.policy,
         encode=Encoder(settings.tasks.header, (token.header,) if token and not token.forward else ()),
-        task_header=settings.tasks.header,
         max_staleness_ns=int(settings.tasks.max_staleness_seconds * _NS),
     )

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from authz.core.decision import Allow, Deny, StepUp, Verdict
+from authz.core.errand import Errand
 from authz.core.hop import ActionClass, Hop, Sensitivity
 from authz.core.identity import Asker, Identity, Proof
 from authz.core.reasons import Reason
@@ -44,6 +45,8 @@ def test_the_line_of_an_allowed_hop_tells_all_that_was_found_out() -> None:
         "task": "01990000-0000-7000-8000-00000000002a",
         "owner": "alice@example.org",
         "purpose": "answer ticket 4711",
+        "started_by": ["spiffe://example.org/portal"],
+        "token": None,
         "action": "crm.contact.read",
         "classes": ["read"],
         "resource": "GET crm.example.org/contacts/{contact_id}",
@@ -54,6 +57,8 @@ def test_the_line_of_an_allowed_hop_tells_all_that_was_found_out() -> None:
         "path": "/contacts/42",
         "policies": ["support-works-on-contacts"],
         "step_up": [],
+        "access_request": None,
+        "approved_by": [],
         "policy_version": "2f6a8c",
         "cache_hit": True,
         "trace_id": example.TRACE_ID,
@@ -66,7 +71,7 @@ def test_the_line_of_an_allowed_hop_tells_all_that_was_found_out() -> None:
 
 def test_what_was_not_reached_is_null() -> None:
     """A check that ended at its first step has a line too, with every field, and null where nothing is known."""
-    nothing = dict.fromkeys(("asker", "request", "identity", "task", "hop", "verdict"))
+    nothing = dict.fromkeys(("errand", "ticket", "asker", "request", "identity", "hop", "verdict"))
     arrival = example.arrival(traceparent="")
     fields = read(example.denied(Reason.REQUEST_MALFORMED, "not a CheckRequest", arrival=arrival, **nothing), 2.5)
     expected = {
@@ -76,7 +81,9 @@ def test_what_was_not_reached_is_null() -> None:
         "reason": "request_malformed",
         "detail": "not a CheckRequest",
         "policies": [],
+        "started_by": [],
         "step_up": [],
+        "approved_by": [],
         "duration_us": 2_500_000,
     }
     assert dict.fromkeys(FIELDS) | expected == fields
@@ -193,7 +200,8 @@ def test_the_longest_line_there_can_be_fits_a_pipe() -> None:
         asker=Asker(SpiffeId.parse("spiffe://example.org/" + "e" * 2000)),
         request=example.request(method=wide, host=wide, path=wide, source_address=wide),
         identity=Identity(SpiffeId.parse("spiffe://example.org/" + "a" * 2000), Proof.CERTIFICATE, 0),
-        task=example.task(id="a" * 128, owner=wide, purpose=wide),
+        ticket=None,
+        errand=Errand((example.task(id="a" * 128, owner=wide, purpose=wide),)),
         hop=Hop(
             example.operation(
                 action=wide,

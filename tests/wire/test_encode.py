@@ -97,7 +97,7 @@ def test_a_step_up_is_a_denial_that_names_the_approvals() -> None:
 
 def test_an_allow_without_a_task_cannot_be_written() -> None:
     """A record that allows but names no task is answered with a denial."""
-    response = answered(record(decision=Allow(frozenset({"p"})), task=None))
+    response = answered(record(decision=Allow(frozenset({"p"})), errand=None))
     assert response.denied_response.status.code == 503
 
 

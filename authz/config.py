@@ -168,7 +168,6 @@ class PolicySettings(Document):
     """What is allowed. `groups` names sets of agents, as `AgentGroup` in policies."""
 
     directory: ExistingFolder
-    cache_entries: Annotated[int, Field(ge=1)] = 10_000
     groups: dict[str, tuple[SpiffeUri, ...]] = Field(default_factory=dict)
 
 

@@ -9,7 +9,6 @@ from authz.config import Settings, load_settings
 from authz.core.errors import Problem, Unusable, collecting
 from authz.core.memory import Memory
 from authz.pipeline import Pipeline
-from authz.policy.cached import CachedPolicy
 from authz.policy.cedar import CedarPolicy
 from authz.policy.source import load_policies
 from authz.tasks.carriers import HandleCarrier
@@ -55,7 +54,7 @@ def make_pipeline(knowledge: Knowledge, memory: Memory) -> Pipeline:
         carrier=_carrier(settings.tasks, knowledge.token_keys),
         memory=memory,
         catalog=knowledge.catalog,
-        policy=CachedPolicy(knowledge.policy, max_entries=settings.policy.cache_entries),
+        policy=knowledge.policy,
         encode=Encoder(settings.tasks.header, (token.header,) if token and not token.forward else ()),
         max_staleness_ns=int(settings.tasks.max_staleness_seconds * _NS),
     )

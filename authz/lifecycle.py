@@ -9,10 +9,11 @@ Pure, like a check: clocks, ids and the task are brought by the caller.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from authz.core.acts import Act, Approve, End, Put, Reject, Resume, Suspend
 from authz.core.approval import AccessRequest, Approval
-from authz.core.decision import Decision, Deny, Verdict, conclude
+from authz.core.decision import Allow, Decision, Deny, Verdict, conclude
 from authz.core.demand import OPERATIONS, Demand, Draft, arguments_of
 from authz.core.errand import Errand
 from authz.core.errors import Refused
@@ -67,6 +68,14 @@ class Ruling:
 
     record: Record
     act: Act | None = None
+
+
+class Rules(Protocol):
+    """Decides demands."""
+
+    def rule(self, arrival: Arrival, caller: Identity, demand: Demand, found: Found, fresh: Fresh) -> Ruling:
+        """The decision, told like a check's; it starts as a denial. Pure."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +161,26 @@ class Lifecycle:
         lifetime_seconds = min(demand.lifetime_seconds, self.limits.max_approval_seconds)
         expires = min(unix_seconds + lifetime_seconds, found.errand.task.expires_unix_seconds)
         return Approval(fresh.id, request.digest, demand.approval_kind, name, expires)
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorRules:
+    """For an operator at the store itself, who could write it anyway: no policy is asked, the other rules hold."""
+
+    lifecycle: Lifecycle
+    name: str
+
+    def rule(self, arrival: Arrival, caller: Identity, demand: Demand, found: Found, fresh: Fresh) -> Ruling:
+        """The act, by whom the operator is; a refusal where a rule is broken."""
+        decision: Decision
+        act: Act | None = None
+        try:
+            act = self.lifecycle.act(demand, found, fresh, self.name, arrival.unix_seconds)
+            decision = Allow(frozenset({"operator"}))
+        except Refused as refused:
+            decision = Deny(refused.reason, refused.detail)
+        hop = Hop(OPERATIONS[demand.kind], {})
+        return Ruling(Record(arrival, None, None, caller, None, found.errand, hop, None, decision), act)
 
 
 def _drafted(draft: Draft, id: str, started_by: str, transaction: str, unix_seconds: float) -> Task:

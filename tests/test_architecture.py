@@ -42,7 +42,7 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
         },
         {"grpc"},
     ),
-    "cli": ({"core", "ports", "config", "wiring", "demo", ""}, {"click", "rich", "yaml"}),
+    "cli": ({"core", "api", "config", "wiring", "demo", ""}, {"click", "rich", "yaml", "google"}),
     "demo": (
         {"core", "documents"},
         {"cryptography", "joserfc", "rich", "yaml", "spiffe", "google", "grpc", "grpc_health", "envoy"},

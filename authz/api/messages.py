@@ -60,12 +60,12 @@ def draft_message(draft: Draft) -> pb.Draft:
         agents=sorted(map(str, draft.agents)),
         grants=list(map(str, draft.grants)),
         ceiling=str(draft.ceiling),
-        lifetime=_duration(draft.lifetime_seconds),
+        lifetime=duration(draft.lifetime_seconds),
     )
     if draft.starts_unix_seconds is not None:
         message.starts.CopyFrom(_timestamp(draft.starts_unix_seconds))
     if draft.idle_seconds is not None:
-        message.idle.CopyFrom(_duration(draft.idle_seconds))
+        message.idle.CopyFrom(duration(draft.idle_seconds))
     if draft.budget_hops is not None:
         message.budget_hops = draft.budget_hops
     return message
@@ -97,7 +97,7 @@ def task_message(task: Task, unix_seconds: float) -> pb.Task:
         ),
     )
     if task.idle_seconds is not None:
-        message.idle.CopyFrom(_duration(task.idle_seconds))
+        message.idle.CopyFrom(duration(task.idle_seconds))
     if task.budget_hops is not None:
         message.budget_hops = task.budget_hops
     return message
@@ -167,7 +167,8 @@ def moment(message: Timestamp) -> datetime:
     return message.ToDatetime(tzinfo=UTC)
 
 
-def _duration(seconds: float) -> Duration:
+def duration(seconds: float) -> Duration:
+    """The message of a duration."""
     message = Duration()
     message.FromMilliseconds(round(seconds * 1000))
     return message

@@ -45,6 +45,18 @@ OPERATIONS: Mapping[Kind, Operation] = {
 """The operations of the task service, beside those of the catalog."""
 
 
+ARGUMENTS: Mapping[str, type] = {
+    "agents": frozenset,
+    "granted_classes": frozenset,
+    "granted_actions": frozenset,
+    "granted_datasets": frozenset,
+    "lifetime_seconds": int,
+    "started_by": str,
+    "approval": str,
+}
+"""What policies may see of a demand, and its type."""
+
+
 @dataclass(frozen=True, slots=True)
 class Draft:
     """A task that someone wants: its id, its transaction and who started it are ours to say."""

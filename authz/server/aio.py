@@ -54,6 +54,13 @@ def make_health_server(health: Health, limits: Limits) -> grpc.aio.Server:
     return server
 
 
+def make_plain_server(handlers: grpc.GenericRpcHandler) -> grpc.aio.Server:
+    """A server of other methods, with the library's own limits."""
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    server.add_generic_rpc_handlers((handlers,))
+    return server
+
+
 def listen(server: grpc.aio.Server, address: str, tls: TlsSource | None) -> int:
     """Bind the address (`HOST:PORT`, `unix:/path`); returns the port. Raises Unavailable."""
     try:

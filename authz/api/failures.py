@@ -1,17 +1,13 @@
 """How calls of the task service fail: a gRPC status, with a google.rpc.ErrorInfo that programs can act on."""
 
-from typing import NoReturn, TypeAlias
-
 import grpc
-import grpc.aio
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 
 from authz.core.reasons import Reason
 from authz.core.record import Arrival
 
-Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
-
+DETAILS_KEY = "grpc-status-details-bin"
 _DOMAIN = "authz"
 _STATUS_OF_HTTP = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
@@ -39,12 +35,19 @@ def refusal(reason: Reason, arrival: Arrival) -> Failed:
     return Failed(code, reason.id, reason.meaning, decision_id=arrival.decision_id)
 
 
-async def fail(context: Context, error: Failed) -> NoReturn:
-    """End the call with a status that tells programs and people what to do."""
-    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=_DOMAIN, metadata=error.facts)
+def details_of(failed: Failed) -> bytes:
+    """The failure's google.rpc.Status, as it stands in the trailing metadata."""
     detail = any_pb2.Any()
-    detail.Pack(info)
-    status = status_pb2.Status(code=error.code.value[0], message=error.message, details=[detail])
-    context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
-    await context.abort(error.code, error.message)
-    raise AssertionError  # abort raises
+    detail.Pack(error_details_pb2.ErrorInfo(reason=failed.reason, domain=_DOMAIN, metadata=failed.facts))
+    return bytes(
+        status_pb2.Status(code=failed.code.value[0], message=failed.message, details=[detail]).SerializeToString()
+    )
+
+
+def read_failure(code: grpc.StatusCode, message: str, details: bytes) -> Failed:
+    """The failure that a server told; one that told no details is named by its status."""
+    info = error_details_pb2.ErrorInfo()
+    for detail in status_pb2.Status.FromString(details).details:
+        if detail.Unpack(info):
+            return Failed(code, info.reason, message, **dict(info.metadata))
+    return Failed(code, code.name.lower(), message)

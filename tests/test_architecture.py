@@ -19,7 +19,7 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
     "pipeline": ({"core", "ports"}, set()),
     "wire": ({"core", "ports"}, {"google"}),
     "svid": ({"core", "ports"}, {"cryptography", "cachetools", "joserfc", "spiffe", "grpc", "google"}),
-    "catalog": ({"core", "ports", "documents"}, {"pydantic", "pydantic_core", "yaml"}),
+    "catalog": ({"core", "ports", "documents"}, {"pydantic", "pydantic_core", "yaml", "rfc8785", "graphql"}),
     "tasks": ({"core", "ports", "documents"}, {"pydantic", "pydantic_core"}),
     "policy": ({"core", "ports", "documents"}, {"cedarpy", "cachetools"}),
     "observe": ({"core", "ports"}, {"opentelemetry"}),

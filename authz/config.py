@@ -133,7 +133,7 @@ class TaskSettings(Document):
     header: HeaderName = "x-task-id"
     sqlite_file: FileToBe
     max_staleness_seconds: Annotated[float, Field(ge=0, le=60)] = 1.0
-    max_remembered: Annotated[int, Field(ge=1)] = 50_000
+    max_remembered: Annotated[int, Field(ge=64)] = 50_000
 
 
 class CatalogSettings(Document):

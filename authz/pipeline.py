@@ -9,32 +9,34 @@ step of a story without a single refusal replaces it by an allow.
 
 from dataclasses import dataclass, replace
 
-from authz.core.decision import Decision, Deny, Verdict, conclude
+from authz.core.acts import Act
+from authz.core.decision import Allow, Decision, Deny, Verdict, conclude
+from authz.core.errand import Errand
 from authz.core.errors import Refused
 from authz.core.hop import Hop
 from authz.core.identity import Asker, Identity
 from authz.core.memory import Memory
-from authz.core.outcome import Answer, Know, Lacks, Needs
+from authz.core.outcome import Answer, Lacks, Needs, Want
 from authz.core.query import Query
 from authz.core.reasons import Reason
 from authz.core.record import Arrival, Record
 from authz.core.request import Request
-from authz.core.task import Task, parse_task_id
-from authz.ports import Catalog, Decode, Door, Encode, Policy, Verifier
+from authz.core.token import Ticket
+from authz.ports import Carrier, Catalog, Decode, Door, Encode, Policy, Verifier
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pipeline:
-    """The steps and what they stand on. `task_header` is lower-case."""
+    """The steps and what they stand on."""
 
     door: Door
     decode: Decode
     verifier: Verifier
+    carrier: Carrier
     memory: Memory
     catalog: Catalog
     policy: Policy
     encode: Encode
-    task_header: str
     max_staleness_ns: int
 
     def check(self, arrival: Arrival, message: bytes) -> Answer | Needs:
@@ -42,12 +44,14 @@ class Pipeline:
         asker: Asker | None = None
         request: Request | None = None
         identity: Identity | None = None
-        task: Task | None = None
+        ticket: Ticket | None = None
+        errand: Errand | None = None
         hop: Hop | None = None
         verdict: Verdict | None = None
         decision: Decision = Deny(Reason.INTERNAL_ERROR, "no decision was reached")
         fault: BaseException | None = None
-        wants: frozenset[Know] = frozenset()
+        provided: Act | None = None
+        wants: frozenset[Want] = frozenset()
         now = arrival.unix_seconds
         try:
             # 0. Who asks?
@@ -57,18 +61,23 @@ class Pipeline:
             # 2. Who calls?
             identity = self.verifier.verify(request, asker, arrival)
             # 3. On whose errand?
-            task_id = parse_task_id(request.headers.get(self.task_header, ()))
-            task = self.memory.find(task_id)
-            task.must_name(identity)
+            ticket = self.carrier.read(request, arrival)
+            ticket.must_be_presented_by(identity)
+            errand = self.memory.errand_of(ticket)
+            errand.must_name(identity)
             # 4. What is attempted?
             hop = self.catalog.classify(request)
             # 5. Does the errand still stand, and does it cover this?
-            self.memory.must_be_fresh(arrival.boot_ns, 0 if hop.operation.is_harmful else self.max_staleness_ns)
-            task.must_be_live(now)
-            task.must_cover(hop.operation)
+            self.memory.must_be_fresh(errand, arrival.boot_ns, 0 if hop.operation.is_harmful else self.max_staleness_ns)
+            errand.must_be_live(now)
+            errand.must_cover(hop.operation)
+            errand.must_afford(message)
             # 6. What do the policies say?
-            verdict = self.policy.decide(Query.about(identity, task, hop, now))
+            verdict = self.policy.decide(Query.about(identity, errand, hop, now))
             decision = conclude(verdict)
+            # 7. What must be kept before the hop may go on?
+            if isinstance(decision, Allow):
+                provided = errand.proceeding(hop.operation, (), message, now)
         except Lacks as lacks:
             wants = lacks.wants
         except Refused as refused:
@@ -77,9 +86,9 @@ class Pipeline:
             raise
         except BaseException as error:  # noqa: BLE001  a defect denies too; a panic in native code is no Exception
             decision, fault = Deny(Reason.INTERNAL_ERROR, f"{type(error).__name__}: {error}"), error
-        record = Record(arrival, asker, request, identity, task, hop, verdict, decision, fault)
-        # 7. Say so.
-        return Needs(wants, record) if wants else Answer(self.encode(record), record)
+        record = Record(arrival, asker, request, identity, ticket, errand, hop, verdict, decision, fault)
+        # 8. Say so.
+        return Needs(wants, record) if wants else Answer(self.encode(record), record, provided)
 
     def refuse(self, record: Record, reason: Reason, detail: str) -> Answer:
         """Deny a check whose story could not be brought to its end, keeping what was found so far."""

@@ -3,17 +3,20 @@
 Rooms implement them, `authz.wiring` joins them. No port mentions a library, none has more than two methods.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from authz.core.acts import Act
 from authz.core.decision import Verdict
 from authz.core.hop import Hop
 from authz.core.identity import Asker, Identity
-from authz.core.outcome import Know
+from authz.core.outcome import Want
 from authz.core.query import Query
 from authz.core.record import Arrival, Record
 from authz.core.request import Request
 from authz.core.task import Task
+from authz.core.token import Ticket
+from authz.core.view import News, TaskView
 
 Decode = Callable[[bytes], Request]
 """What Envoy said; raises Refused for bytes that are no request. Pure."""
@@ -57,6 +60,14 @@ class Policy(Protocol):
         ...
 
 
+class Carrier(Protocol):
+    """Reads on whose errand a request says it is."""
+
+    def read(self, request: Request, arrival: Arrival) -> Ticket:
+        """The task that the request names, in exactly one way; raises Refused. Arithmetic, no I/O."""
+        ...
+
+
 class Tasks(Protocol):
     """Keeps the memory of tasks true."""
 
@@ -64,7 +75,7 @@ class Tasks(Protocol):
         """Apply every change that is known for nothing, and move `memory.as_of_ns`. Never waits, never raises."""
         ...
 
-    async def fetch(self, wants: frozenset[Know]) -> None:
+    async def fetch(self, wants: frozenset[Want]) -> None:
         """Bring tasks, or their absence, into memory; raises Unavailable."""
         ...
 
@@ -72,24 +83,31 @@ class Tasks(Protocol):
 class TaskKeeper(Protocol):
     """Changes tasks. What it acknowledges is kept."""
 
-    def put(self, task: Task) -> None:
-        """Keep a new task; raises Unavailable, or ValueError where the id is taken."""
-        ...
+    async def do(self, act: Act) -> None:
+        """Do the act, whole; raises NoSuchTask, Conflict, or Unavailable, after which it may or may not have been done.
 
-    def end(self, task_id: str) -> None:
-        """End a task for good; raises Unavailable, or KeyError where there is none. Ending twice is ending once."""
+        Its effect is in this process's memory before the next check; after a Conflict, so is what stood against it.
+        """
         ...
 
 
 class TaskReader(Protocol):
     """Looks at tasks, for people."""
 
-    def get(self, task_id: str) -> Task:
-        """The task; raises Unavailable, or KeyError where there is none."""
+    async def get(self, task_id: str) -> TaskView:
+        """The task as the store has it now; raises Unavailable or NoSuchTask."""
         ...
 
-    def list(self) -> list[Task]:
-        """All tasks kept, oldest first; raises Unavailable."""
+    async def list(self, after: str, most: int) -> Sequence[Task]:
+        """Tasks by id, which is by their beginning, from behind `after`; raises Unavailable."""
+        ...
+
+
+class TaskNews(Protocol):
+    """Tells which tasks changed, for people who watch."""
+
+    async def since(self, place: str) -> News:
+        """What changed since that place in the news; from now on where it is empty. Raises Unavailable."""
         ...
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from authz.core.decision import Allow, Deny, Verdict
 from authz.core.hop import Sensitivity
-from authz.core.outcome import Needs
+from authz.core.outcome import Fresh, Needs
 from authz.core.query import Query
 from authz.core.reasons import Reason
 from authz.core.record import Record
@@ -164,13 +164,15 @@ def test_an_expired_certificate_is_refused_at_the_moment_it_expires(world: World
 
 
 def test_stale_knowledge_denies(world: World) -> None:
-    """When the store has not been read within the declared staleness, even a remembered task is no help."""
+    """When the store has not been read within the declared staleness, a remembered task must be read anew."""
     running = world.pipeline()
     task = world.start_task()
     assert reason(running.decide(world.check(task.id))) is None
     later = dataclasses.replace(arrival_now(), boot_ns=arrival_now().boot_ns + 2_000_000_000)
-    answer = running.pipeline.check(later, world.check(task.id))
-    assert reason(answer.record) is Reason.TASK_STORE_UNAVAILABLE
+    outcome = running.pipeline.check(later, world.check(task.id))
+    assert isinstance(outcome, Needs)
+    assert outcome.wants == {Fresh(task.id)}
+    assert reason(outcome.record) is Reason.INTERNAL_ERROR
     running.close()
 
 
@@ -180,8 +182,10 @@ def test_a_hop_that_can_do_harm_needs_present_knowledge(world: World) -> None:
     task = world.start_task(grants=(Grant.parse("delete:crm"),))
     message = world.check(task.id, method="DELETE")
     assert reason(running.decide(message)) is None
-    answer = running.pipeline.check(arrival_now(), message)
-    assert reason(answer.record) is Reason.TASK_STORE_UNAVAILABLE
+    outcome = running.pipeline.check(arrival_now(), message)
+    assert isinstance(outcome, Needs)
+    assert outcome.wants == {Fresh(task.id)}
+    assert reason(outcome.record) is Reason.INTERNAL_ERROR
     running.close()
 
 

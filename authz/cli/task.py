@@ -1,5 +1,6 @@
 """`authz task start | get | list | end`: tasks, in the store that the configuration names."""
 
+import asyncio
 import json
 import os
 import sys
@@ -19,12 +20,15 @@ from authz.cli.options import (
     json_option,
     shown_time,
 )
+from authz.core.acts import End, NoSuchTask, Put
 from authz.core.hop import Sensitivity
 from authz.core.ids import uuid7
 from authz.core.spiffe import SCHEME, SpiffeId
 from authz.core.task import Grant, Task, TaskState
+from authz.ports import TaskReader
 
 _ID_RANDOMNESS_BYTES = 10
+_PAGE = 1000
 _WIDTH_OF_FILES = 200
 """Columns, where the table goes to a file or a pipe that has no width of its own."""
 
@@ -83,7 +87,7 @@ def start(
 
     with open_task_store(config_file) as store:
         try:
-            store.put(task)
+            asyncio.run(store.do(Put(task)))
         except ValueError as error:
             raise click.BadParameter(f"the task cannot be kept: {error}") from error
     _print([task], now, as_json=as_json, one=True)
@@ -99,8 +103,8 @@ def get(config_file: Path, as_json: bool, task_id: str) -> None:
 
     with open_task_store(config_file) as store:
         try:
-            task = store.get(task_id)
-        except KeyError:
+            task = asyncio.run(store.get(task_id)).task
+        except NoSuchTask:
             _no_such_task(task_id)
     _print([task], time.time(), as_json=as_json, one=True)
 
@@ -115,7 +119,7 @@ def list_(config_file: Path, as_json: bool, include_past: bool) -> None:
 
     now = time.time()
     with open_task_store(config_file) as store:
-        tasks = [task for task in store.list() if include_past or _state(task, now) == "active"]
+        tasks = [task for task in asyncio.run(_all(store)) if include_past or _state(task, now) == "active"]
     _print(tasks, now, as_json=as_json, one=False)
 
 
@@ -129,10 +133,18 @@ def end(config_file: Path, task_ids: tuple[str, ...]) -> None:
     with open_task_store(config_file) as store:
         for task_id in task_ids:
             try:
-                store.end(task_id)
-            except KeyError:
+                asyncio.run(store.do(End(task_id)))
+            except NoSuchTask:
                 _no_such_task(task_id)
             click.echo(f"{task_id} ended")
+
+
+async def _all(reader: TaskReader) -> list[Task]:
+    tasks, after = list[Task](), ""
+    while page := await reader.list(after, _PAGE):
+        tasks.extend(page)
+        after = page[-1].id
+    return tasks
 
 
 def _no_such_task(task_id: str) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from authz.core.acts import Act
 from authz.core.record import Record
 
 
@@ -12,25 +13,39 @@ class Know:
     task_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """Want: this task in memory as the store has it now, after the hop's arrival."""
+
+    task_id: str
+
+
+Want = Know | Fresh
+
+
 class Lacks(Exception):
     """Raised inside a check where something it needs is not in memory."""
 
-    def __init__(self, *wants: Know) -> None:
+    def __init__(self, *wants: Want) -> None:
         super().__init__(*wants)
         self.wants = frozenset(wants)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The check is decided: `message` goes back to Envoy, `record` to the observers."""
+    """The check is decided: `message` goes back to Envoy, `record` to the observers.
+
+    It holds once `provided` was done. Where the store does not acknowledge that, it is no answer.
+    """
 
     message: bytes
     record: Record
+    provided: Act | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
     """The check cannot be decided from memory. `record` is what it has found so far, and it is a denial."""
 
-    wants: frozenset[Know]
+    wants: frozenset[Want]
     record: Record

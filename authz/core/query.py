@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Self
 
+from authz.core.errand import Errand
 from authz.core.hop import ActionClass, Hop, Sensitivity
 from authz.core.identity import Identity
 from authz.core.spiffe import SpiffeId
-from authz.core.task import Task
 
 _HOUR_SECONDS = 3600
 _DAY_SECONDS = 24 * _HOUR_SECONDS
@@ -34,9 +34,9 @@ class Query:
     utc_weekday: int  # 1 Monday to 7 Sunday, as in ISO 8601
 
     @classmethod
-    def about(cls, identity: Identity, task: Task, hop: Hop, unix_seconds: float) -> Self:
+    def about(cls, identity: Identity, errand: Errand, hop: Hop, unix_seconds: float) -> Self:
         """The question that this hop poses."""
-        operation, seconds = hop.operation, int(unix_seconds)
+        operation, task, seconds = hop.operation, errand.task, int(unix_seconds)
         return cls(
             agent=identity.spiffe_id,
             action=operation.action,

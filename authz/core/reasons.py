@@ -2,7 +2,7 @@
 
 The enum is closed: ids are stable, appear on the wire, in traces and in the audit record, and are documented in
 `docs/reasons.md`. The status follows the fault: 400 a malformed or ambiguous request, 401 a missing or unproven
-credential, 403 a proven caller who may not, 503 our own trouble.
+credential, 403 a proven caller who may not, 429 one who has had enough, 503 our own trouble.
 """
 
 from enum import Enum
@@ -64,18 +64,44 @@ class Reason(Enum):
     JWT_NOT_YET_VALID = ("jwt_not_yet_valid", 401, "The token is not valid yet.")
     JWT_OF_ANOTHER_WORKLOAD = ("jwt_of_another_workload", 401, "The token names another workload than the caller.")
 
+    TOKEN_REPEATED = ("token_repeated", 400, "The header of the transaction token holds more than one value.")
+    TOKEN_MALFORMED = ("token_malformed", 401, "The transaction token cannot be read as a JWT in compact form.")
+    TOKEN_HEADER_NOT_ALLOWED = ("token_header_not_allowed", 401, "The token's header is not that of a Txn-Token.")
+    TOKEN_ALGORITHM = ("token_algorithm", 401, "The token's algorithm is not allowed, or does not fit the key.")
+    TOKEN_KEY_UNKNOWN = ("token_key_unknown", 401, "No key of ours has the token's key id.")
+    TOKEN_UNTRUSTED = ("token_untrusted", 401, "The token's signature is not by the key that it names.")
+    TOKEN_CLAIM_MISSING = ("token_claim_missing", 401, "A claim that every Txn-Token has is missing or malformed.")
+    TOKEN_OF_ANOTHER_DOMAIN = ("token_of_another_domain", 401, "The token is not for our trust domain.")
+    TOKEN_EXPIRED = ("token_expired", 401, "The token is past its validity.")
+    TOKEN_FROM_THE_FUTURE = ("token_from_the_future", 401, "The token was issued later than now.")
+    TOKEN_LIVES_TOO_LONG = ("token_lives_too_long", 401, "The token's lifetime is above the configured cap.")
+    TOKEN_OF_ANOTHER_AGENT = ("token_of_another_agent", 403, "The token names another agent than the caller.")
+    TOKEN_OF_ANOTHER_TASK = ("token_of_another_task", 403, "The token and the task that is named do not agree.")
     TASK_MISSING = ("task_missing", 403, "The request names no task.")
     TASK_UNKNOWN = ("task_unknown", 403, "There is no such task.")
     TASK_OF_ANOTHER_AGENT = ("task_of_another_agent", 403, "The task does not name the caller as its agent.")
     TASK_NOT_STARTED = ("task_not_started", 403, "The task's time has not begun.")
     TASK_EXPIRED = ("task_expired", 403, "The task's time is over.")
     TASK_ENDED = ("task_ended", 403, "The task was ended.")
+    TASK_SUSPENDED = ("task_suspended", 403, "The task is suspended.")
+    TASK_IDLE = ("task_idle", 403, "The task's session rested for too long.")
+    DELEGATION_WIDENS = ("delegation_widens", 403, "What is delegated would be wider than the task that delegates.")
+    DELEGATION_TOO_DEEP = ("delegation_too_deep", 403, "The task may not be delegated further.")
+    DELEGATION_LOOPS = ("delegation_loops", 403, "An agent of the new task works on a task above it already.")
+    TASK_TOO_LONG = ("task_too_long", 403, "A task may not live for so long.")
+    ACCESS_REQUEST_UNKNOWN = ("access_request_unknown", 403, "There is no such access request.")
+    APPROVAL_UNASKED = ("approval_unasked", 403, "The access request does not ask for this kind of approval.")
+    APPROVAL_DENIED = ("approval_denied", 403, "Somebody who was asked for an approval said no.")
+    APPROVAL_OF_ONES_OWN = ("approval_of_ones_own", 403, "Nobody approves what they asked for themselves.")
     ACTION_UNKNOWN = ("action_unknown", 403, "No entry of the catalog matches the request.")
     ACTION_UNSET = ("action_unset", 403, "The catalog's entry for the request is a draft that is not filled in.")
     ACTION_NOT_GRANTED = ("action_not_granted", 403, "No grant of the task covers the action on this dataset.")
     SENSITIVITY_ABOVE_CEILING = ("sensitivity_above_ceiling", 403, "The data are above the task's ceiling.")
     POLICY_FORBIDS = ("policy_forbids", 403, "A policy forbids it.")
     POLICY_PERMITS_NOTHING = ("policy_permits_nothing", 403, "No policy permits it.")
+
+    BUDGET_EXHAUSTED = ("budget_exhausted", 429, "The task has used up its hops.")
+    ACCESS_REQUESTS_EXHAUSTED = ("access_requests_exhausted", 429, "The task asked for too many approvals.")
 
     ASKER_UNPROVEN = ("asker_unproven", 503, "The Envoy that asks did not prove who it is.")
     ASKER_NOT_ALLOWED = ("asker_not_allowed", 503, "The workload that asks is not on the list of Envoys that may.")

@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 
+from authz.core.approval import AccessRequest, Approval
 from authz.core.decision import Decision, Verdict
+from authz.core.errand import Errand
 from authz.core.hop import Hop
 from authz.core.identity import Asker, Identity
 from authz.core.request import Request
 from authz.core.task import Task
+from authz.core.token import Ticket
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +33,16 @@ class Record:
     asker: Asker | None
     request: Request | None
     identity: Identity | None
-    task: Task | None
+    ticket: Ticket | None
+    errand: Errand | None
     hop: Hop | None
     verdict: Verdict | None
     decision: Decision
     fault: BaseException | None = None  # a defect of ours, for the log
+    access_request: AccessRequest | None = None  # what was asked of people, and perhaps granted
+    approvals: tuple[Approval, ...] = ()  # that the hop spends
+
+    @property
+    def task(self) -> Task | None:
+        """The task that the hop names."""
+        return self.errand.task if self.errand else None

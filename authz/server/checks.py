@@ -9,15 +9,17 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
+from authz.core.acts import Conflict, NoSuchTask
 from authz.core.errors import Unavailable
 from authz.core.ids import uuid7
-from authz.core.outcome import Answer, Know, Needs
+from authz.core.outcome import Answer, Needs, Want
 from authz.core.reasons import Reason
 from authz.core.record import Arrival
 from authz.pipeline import Pipeline
-from authz.ports import Audit, Observer, Tasks
+from authz.ports import Audit, Observer, TaskKeeper, Tasks
 
 Metadata = Iterable[tuple[str, Any]]
 """Names and values; values are texts, and bytes where the name ends in `-bin`."""
@@ -32,8 +34,8 @@ class Peer(NamedTuple):
 
 UNKNOWN = Peer()
 
-MAX_ROUNDS = 4
-"""How often a check may be run again: for the task, and for each thing that its story may lack after it."""
+MAX_ROUNDS = 8
+"""How often a check may be run again: for what its story lacks, and where others overtook it in the store."""
 _DEADLINE_MARGIN_SECONDS = 0.01
 _ID_RANDOMNESS_BYTES = 10
 
@@ -47,6 +49,7 @@ class Checks:
         self,
         pipeline: Pipeline,
         tasks: Tasks,
+        keeper: TaskKeeper,
         audit: Audit,
         observer: Observer,
         *,
@@ -57,12 +60,13 @@ class Checks:
         """`fallback` is the denial of last resort; `later` runs a call after the answer has gone out."""
         self._pipeline = pipeline
         self._tasks = tasks
+        self._keeper = keeper
         self._audit = audit
         self._observer = observer
         self._fallback = fallback
         self._timeout_seconds = timeout_seconds
         self._later = later
-        self._fetching: dict[frozenset[Know], asyncio.Task[None]] = {}
+        self._fetching: dict[frozenset[Want], asyncio.Task[None]] = {}
 
     async def answer(
         self,
@@ -76,11 +80,11 @@ class Checks:
         try:
             arrival = arrive(metadata, peer)
             outcome = self._try(arrival, message)
-            if isinstance(outcome, Needs):
+            if isinstance(outcome, Needs) or outcome.provided is not None:
                 budget = self._timeout_seconds
                 if remaining_seconds is not None:
                     budget = min(budget, remaining_seconds - _DEADLINE_MARGIN_SECONDS)
-                outcome = await self._fetch_and_retry(arrival, message, outcome, budget)
+                outcome = await self._settle(arrival, message, outcome, budget)
             return self._conclude(outcome, started)
         except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
             raise  # there is nobody to answer any more
@@ -92,23 +96,27 @@ class Checks:
         self._tasks.peek()
         return self._pipeline.check(arrival, message)
 
-    async def _fetch_and_retry(self, arrival: Arrival, message: bytes, needs: Needs, budget_seconds: float) -> Answer:
-        outcome: Answer | Needs = needs
+    async def _settle(self, arrival: Arrival, message: bytes, outcome: Answer | Needs, budget_seconds: float) -> Answer:
+        """Get what the check lacks and keep what it provides for, running it again where that changes its story."""
         try:
             async with asyncio.timeout(budget_seconds):
                 for _ in range(MAX_ROUNDS):
-                    await self._fetch(needs.wants)
-                    outcome = self._try(arrival, message)
-                    if isinstance(outcome, Answer):
+                    if isinstance(outcome, Needs):
+                        await self._fetch(outcome.wants)
+                    elif outcome.provided is None:
                         return outcome
-                    needs = outcome
+                    else:
+                        with suppress(Conflict, NoSuchTask):  # others overtook it: what now?
+                            await self._keeper.do(outcome.provided)
+                            return outcome
+                    outcome = self._try(arrival, message)
         except TimeoutError:
-            return self._pipeline.refuse(needs.record, Reason.CHECK_TIMED_OUT, f"{budget_seconds:.3f} s")
+            return self._pipeline.refuse(outcome.record, Reason.CHECK_TIMED_OUT, f"{budget_seconds:.3f} s")
         except Unavailable as error:
-            return self._pipeline.refuse(needs.record, Reason.TASK_STORE_UNAVAILABLE, str(error))
-        return self._pipeline.refuse(needs.record, Reason.INTERNAL_ERROR, f"still lacking after {MAX_ROUNDS} rounds")
+            return self._pipeline.refuse(outcome.record, Reason.TASK_STORE_UNAVAILABLE, str(error))
+        return self._pipeline.refuse(outcome.record, Reason.INTERNAL_ERROR, f"unsettled after {MAX_ROUNDS} rounds")
 
-    async def _fetch(self, wants: frozenset[Know]) -> None:
+    async def _fetch(self, wants: frozenset[Want]) -> None:
         """Single flight: checks that lack the same thing wait for one fetch, and giving up ends only one's own wait."""
         flight = self._fetching.get(wants)
         if flight is None:
@@ -117,7 +125,7 @@ class Checks:
             flight.add_done_callback(lambda landed: self._landed(wants, landed))
         await asyncio.shield(flight)
 
-    def _landed(self, wants: frozenset[Know], flight: asyncio.Task[None]) -> None:
+    def _landed(self, wants: frozenset[Want], flight: asyncio.Task[None]) -> None:
         del self._fetching[wants]
         if not flight.cancelled():
             flight.exception()  # seen, even where every check that waited has given up

@@ -29,6 +29,55 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE change (seq INTEGER PRIMARY KEY AUTOINCREMENT, task TEXT NOT NULL) STRICT",
         f"INSERT INTO change (task) VALUES ('{EVERYTHING}')",  # noqa: S608  a constant of ours
     ),
+    (
+        # Sessions, budgets and approvals. A session's facts stand on the task that was started.
+        "ALTER TABLE task ADD COLUMN suspended INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE task ADD COLUMN txn TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE task ADD COLUMN high_water INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE task ADD COLUMN untrusted INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE task ADD COLUMN active_ms INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE task ADD COLUMN spent INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE task ADD COLUMN last_hop TEXT NOT NULL DEFAULT ''",
+        "CREATE UNIQUE INDEX task_txn ON task (txn) WHERE txn != ''",
+        "CREATE INDEX task_expires ON task (expires_ms)",
+        """
+        CREATE TABLE seen (
+            task TEXT NOT NULL REFERENCES task (id) ON DELETE CASCADE,
+            kind TEXT NOT NULL,
+            value TEXT NOT NULL,
+            PRIMARY KEY (task, kind, value)
+        ) STRICT, WITHOUT ROWID
+        """,
+        """
+        CREATE TABLE request (
+            task TEXT NOT NULL REFERENCES task (id) ON DELETE CASCADE,
+            digest TEXT NOT NULL,
+            document TEXT NOT NULL,
+            place INTEGER NOT NULL,
+            rejected INTEGER NOT NULL DEFAULT 0,
+            PRIMARY KEY (task, digest)
+        ) STRICT, WITHOUT ROWID
+        """,
+        """
+        CREATE TABLE approval (
+            task TEXT NOT NULL REFERENCES task (id) ON DELETE CASCADE,
+            id TEXT NOT NULL,
+            digest TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            approver TEXT NOT NULL,
+            expires_ms INTEGER NOT NULL,
+            hop TEXT NOT NULL DEFAULT '',
+            PRIMARY KEY (task, id)
+        ) STRICT, WITHOUT ROWID
+        """,
+        """
+        CREATE TABLE spend (
+            task TEXT NOT NULL REFERENCES task (id) ON DELETE CASCADE,
+            hop TEXT NOT NULL,
+            PRIMARY KEY (task, hop)
+        ) STRICT, WITHOUT ROWID
+        """,
+    ),
 )
 
 SCHEMA_VERSION = len(_MIGRATIONS)

@@ -1,23 +1,30 @@
 """The embedded task store: one SQLite file, shared by the processes of one machine.
 
-Implements Tasks, TaskKeeper and TaskReader. Every change of a task is committed together with a row of the change log,
-whose sequence has no gaps. Before each check, `peek` asks SQLite whether anything was committed and, if so, forgets the
-tasks that the log names: what was acknowledged before a check began is never decided on old knowledge.
+Implements Tasks, TaskKeeper, TaskReader and TaskNews. Every change of a task is committed together with a row of the
+change log, whose sequence has no gaps. Before each check, `peek` asks SQLite whether anything was committed and, if so,
+forgets the tasks that the log names: what was acknowledged before a check began is never decided on old knowledge.
 """
 
+import asyncio
 import logging
 import sqlite3
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from authz.core.errors import Refused, Unavailable, Unusable
+from authz.core.acts import Act, NoSuchTask
+from authz.core.errors import Unavailable, Unusable
 from authz.core.memory import Memory
-from authz.core.outcome import Know
-from authz.core.task import Task, TaskState, parse_task_id
+from authz.core.outcome import Want
+from authz.core.task import Task
+from authz.core.view import News, TaskView
 from authz.tasks.database import Opened, Writer
-from authz.tasks.records import NotARecord, StoredTask
+from authz.tasks.records import NotARecord
+from authz.tasks.requests import read_request
 from authz.tasks.schema import EVERYTHING
+from authz.tasks.sqlite_acts import must_be_an_id, perform, purge
+from authz.tasks.sqlite_rows import TASK, Change, newest_change, request_documents, stored_task
 
 CHANGES_KEPT = 100_000
 """How many rows the change log holds. Who falls further behind forgets everything and reads anew."""
@@ -26,14 +33,14 @@ CHANGES_APPLIED_AT_ONCE = 1_000
 FILE_CHECK_SECONDS = 1.0
 """How often the path is looked at for another file. SQLite itself does not notice one."""
 WRITE_TIMEOUT_SECONDS = 5.0
+MAX_WAITING = 256
+"""How many acts may wait for the disk. Beyond, checks are denied at once instead of piling up."""
+PURGED_AT_ONCE = 50
+"""How many expired tasks one transaction deletes; others wait for it."""
 
 _NS = 1_000_000_000
 _NO_VERSION = -1
 _NOWHERE = (0, "")  # the log begins at 1
-_TASK = "SELECT id, state, expires_ms, CAST(record AS BLOB) FROM task"
-
-_Change = tuple[int, str]  # its place in the log, the task
-
 _log = logging.getLogger("authz.tasks")
 
 
@@ -59,7 +66,9 @@ class SqliteTasks:
         self._file_check_ns = int(file_check_seconds * _NS)
         self._next_file_check_ns = 0
         self._version = _NO_VERSION
-        self._newest: _Change = _NOWHERE
+        self._newest: Change = _NOWHERE
+        self._waiting = 0
+        self._writing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="task-store")
         self._writer = Writer(file, timeout_seconds=write_timeout_seconds)
         try:
             self._begin_to_follow(Opened.open(file))
@@ -90,7 +99,7 @@ class SqliteTasks:
             self._memory.as_of_ns = now_ns
             self._is_failing = False
 
-    async def fetch(self, wants: frozenset[Know]) -> None:
+    async def fetch(self, wants: frozenset[Want]) -> None:
         """Read tasks into memory, inline because it takes some twenty microseconds; see `ports.Tasks`.
 
         A change cannot slip in between and leave an old record in memory: reading and remembering are one step of the
@@ -99,65 +108,92 @@ class SqliteTasks:
         """
         try:
             self._follow_the_file()
+            as_of_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
             for want in wants:
-                self._read(want.task_id)
+                self._read(want.task_id, as_of_ns)
         except (sqlite3.Error, OSError, Unusable) as error:
             raise Unavailable(f"the task store {self._file}: {error}") from error
 
-    def put(self, task: Task) -> None:
-        """Keep a new task, its times to the millisecond; see `ports.TaskKeeper`.
+    async def do(self, act: Act) -> None:
+        """Do an act, on a thread of its own because it waits for the disk and other writers; see `ports.TaskKeeper`.
 
-        Raises ValueError where the id is taken, and NotARecord, a ValueError too, where the task cannot be kept.
+        Raises NotARecord, a ValueError, where the task or request to be kept could not be read back.
         """
-        stored = StoredTask.of(task)
-        with self._writer.transaction() as connection:
-            inserted = connection.execute(
-                "INSERT INTO task (id, state, expires_ms, record) VALUES (?, ?, ?, CAST(? AS TEXT)) "
-                "ON CONFLICT (id) DO NOTHING",
-                (stored.id, stored.state, stored.expires_ms, stored.record),
-            )
-            if not inserted.rowcount:
-                raise ValueError(f"there is a task {task.id} already")
-            self._log_change(connection, task.id)
-
-    def end(self, task_id: str) -> None:
-        """End a task for good; see `ports.TaskKeeper`."""
-        _must_be_an_id(task_id)
-        with self._writer.transaction() as connection:
-            # max, so that no order of two ends, and no state of a later version, ever makes a task live again.
-            updated = connection.execute(
-                "UPDATE task SET state = max(state, ?) WHERE id = ?", (int(TaskState.ENDED), task_id)
-            )
-            if not updated.rowcount:
-                raise KeyError(task_id)
-            self._log_change(connection, task_id)
-
-    def get(self, task_id: str) -> Task:
-        """The task; raises Unavailable, also where its record cannot be read, and KeyError."""
-        _must_be_an_id(task_id)
-        with self._writer.reading() as connection:
-            rows = connection.execute(f"{_TASK} WHERE id = ?", (task_id,)).fetchall()
-        if not rows:
-            raise KeyError(task_id)
+        if self._waiting >= MAX_WAITING:
+            raise Unavailable(f"the task store {self._file}: {self._waiting} changes wait to be written")
+        self._waiting += 1
         try:
-            return StoredTask(*rows[0]).task()
+            await asyncio.get_running_loop().run_in_executor(self._writing, self._do, act)
+        finally:
+            self._waiting -= 1
+
+    async def get(self, task_id: str) -> TaskView:
+        """The task; raises Unavailable, also where its record cannot be read, and NoSuchTask."""
+        return await asyncio.get_running_loop().run_in_executor(self._writing, self._get, task_id)
+
+    async def list(self, after: str, most: int) -> Sequence[Task]:
+        """Tasks whose records can be read, by id; the others are named in the log. Raises Unavailable."""
+        return await asyncio.get_running_loop().run_in_executor(self._writing, self._list, after, most)
+
+    async def since(self, place: str) -> News:
+        """What changed since; see `ports.TaskNews`."""
+        return await asyncio.get_running_loop().run_in_executor(self._writing, self._since, place)
+
+    async def purge(self, expired_before_unix_seconds: float) -> int:
+        """Delete tasks that expired before then, a few at a time; returns how many. Raises Unavailable."""
+        return await asyncio.get_running_loop().run_in_executor(self._writing, self._purge, expired_before_unix_seconds)
+
+    def _do(self, act: Act) -> None:
+        with self._writer.transaction() as connection:
+            for task_id in perform(connection, act):
+                self._log_change(connection, task_id)
+
+    def _purge(self, expired_before_unix_seconds: float) -> int:
+        with self._writer.transaction() as connection:
+            purged = purge(connection, int(expired_before_unix_seconds * 1000), PURGED_AT_ONCE)
+            for task_id in purged:
+                self._log_change(connection, task_id)
+        return len(purged)
+
+    def _get(self, task_id: str) -> TaskView:
+        must_be_an_id(task_id)
+        with self._writer.reading() as connection:
+            rows = connection.execute(f"{TASK} WHERE id = ?", (task_id,)).fetchall()
+            documents = request_documents(connection, task_id)
+        if not rows:
+            raise NoSuchTask(task_id)
+        try:
+            return TaskView(stored_task(rows[0]).task(), tuple(map(read_request, documents)))
         except NotARecord as error:
             raise Unavailable(f"the record of the task {task_id} cannot be read: {error}") from error
 
-    def list(self) -> list[Task]:
-        """All tasks whose records can be read, oldest first; the others are named in the log. Raises Unavailable."""
+    def _list(self, after: str, most: int) -> Sequence[Task]:
         with self._writer.reading() as connection:
-            rows = connection.execute(_TASK).fetchall()
+            rows = connection.execute(f"{TASK} WHERE id > ? ORDER BY id LIMIT ?", (after, most)).fetchall()
         tasks = []
         for row in rows:
             try:
-                tasks.append(StoredTask(*row).task())
+                tasks.append(stored_task(row).task())
             except NotARecord as error:
                 _log.warning("left out: the record of the task %s cannot be read: %s", row[0], error)
-        return sorted(tasks, key=lambda task: (task.starts_unix_seconds, task.id))
+        return tasks
 
-    def close(self) -> None:
-        """Close the file."""
+    def _since(self, place: str) -> News:
+        with self._writer.reading() as connection:
+            newest = newest_change(connection)[0]
+            if not place:
+                return News(str(newest))
+            rows: Sequence[Change] = connection.execute(
+                "SELECT seq, task FROM change WHERE seq > ? ORDER BY seq LIMIT ?", (int(place), CHANGES_APPLIED_AT_ONCE)
+            ).fetchall()
+        if not rows:
+            return News(place, is_everything=newest != int(place))
+        is_everything = rows[0][0] != int(place) + 1 or any(task_id == EVERYTHING for _, task_id in rows)
+        return News(str(rows[-1][0]), tuple(dict.fromkeys(task_id for _, task_id in rows)), is_everything)
+
+    async def close(self) -> None:
+        """Close the file, once what is being written is written."""
+        self._writing.shutdown()
         self._opened.connection.close()
         self._writer.close()
 
@@ -188,9 +224,9 @@ class SqliteTasks:
             self._newest = changes[-1]
         else:
             self._memory.flush()
-            self._newest = self._newest_change()
+            self._newest = newest_change(self._connection)
 
-    def _goes_on(self, changes: Sequence[_Change]) -> bool:
+    def _goes_on(self, changes: Sequence[Change]) -> bool:
         """The first is the newest we know, so it is the same log, and each of the others follows the one before it."""
         return (
             len(changes) <= CHANGES_APPLIED_AT_ONCE + 1
@@ -199,21 +235,13 @@ class SqliteTasks:
             and all(task_id != EVERYTHING for _, task_id in changes[1:])
         )
 
-    def _newest_change(self) -> _Change:
-        rows: list[_Change] = self._connection.execute(
-            "SELECT seq, task FROM change ORDER BY seq DESC LIMIT 1"
-        ).fetchall()
+    def _read(self, task_id: str, as_of_ns: int) -> None:
+        rows = self._connection.execute(f"{TASK} WHERE id = ?", (task_id,)).fetchall()
         if not rows:
-            raise sqlite3.DataError("the change log is empty")
-        return rows[0]
-
-    def _read(self, task_id: str) -> None:
-        rows = self._connection.execute(f"{_TASK} WHERE id = ?", (task_id,)).fetchall()
-        if not rows:
-            self._memory.put_absent(task_id)
+            self._memory.put_absent(task_id, as_of_ns)
             return
         try:
-            self._memory.put(StoredTask(*rows[0]).task())
+            self._memory.put(stored_task(rows[0]).task(), as_of_ns)
         except NotARecord as error:
             self._memory.put_malformed(task_id, str(error))
 
@@ -227,10 +255,3 @@ class SqliteTasks:
         if not self._is_failing:
             _log.error("the task store %s cannot be read; checks are denied until it can: %s", self._file, error)
         self._is_failing = True
-
-
-def _must_be_an_id(task_id: str) -> None:
-    try:
-        parse_task_id((task_id,))
-    except Refused as refused:
-        raise KeyError(task_id) from refused

@@ -12,6 +12,7 @@ from authz.pipeline import Pipeline
 from authz.policy.cached import CachedPolicy
 from authz.policy.cedar import CedarPolicy
 from authz.policy.source import load_policies
+from authz.tasks.carriers import HandleCarrier
 from authz.wire.decode import decode
 from authz.wire.encode import Encoder
 from authz.wiring.trust import Trust
@@ -50,10 +51,10 @@ def make_pipeline(knowledge: Knowledge, memory: Memory) -> Pipeline:
         door=knowledge.trust.door(),
         decode=decode,
         verifier=knowledge.trust.verifier(),
+        carrier=HandleCarrier(settings.tasks.header),
         memory=memory,
         catalog=knowledge.catalog,
         policy=CachedPolicy(knowledge.policy, max_entries=settings.policy.cache_entries),
         encode=Encoder(settings.tasks.header, (token.header,) if token and not token.forward else ()),
-        task_header=settings.tasks.header,
         max_staleness_ns=int(settings.tasks.max_staleness_seconds * _NS),
     )

@@ -53,4 +53,4 @@ async def _decide(
         return outcome.record
     finally:
         await knowledge.trust.stop()
-        store.close()
+        await store.close()

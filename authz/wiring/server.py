@@ -42,6 +42,7 @@ async def _serve(knowledge: Knowledge, started: float) -> None:
     checks = Checks(
         make_pipeline(knowledge, memory),
         store,
+        store,
         audit,
         Fanout((LogObserver(), *telemetry.observers)),
         fallback=FALLBACK,
@@ -61,7 +62,7 @@ async def _serve(knowledge: Knowledge, started: float) -> None:
         await trust.stop()
         telemetry.shutdown(settings.server.stop_grace_seconds)
         audit.close()
-        store.close()
+        await store.close()
 
 
 def _reopen(audit: JsonLinesAudit) -> None:

@@ -1,5 +1,6 @@
 """The task store alone, for commands that look at tasks and change them."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,4 +18,4 @@ def open_task_store(config_file: Path) -> Iterator[SqliteTasks]:
     try:
         yield store
     finally:
-        store.close()
+        asyncio.run(store.close())

@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from authz.core.errand import Errand
 from authz.core.errors import Refused
 from authz.core.hop import Sensitivity
 from authz.core.memory import NEVER_NS, Memory
-from authz.core.outcome import Know, Lacks
+from authz.core.outcome import Fresh, Know, Lacks, Want
 from authz.core.reasons import Reason
 from authz.core.spiffe import SpiffeId
 from authz.core.task import Task, TaskState
@@ -28,6 +29,10 @@ def task(number: int, purpose: str = "") -> Task:
     return Task(f"task-{number:04}", "alice", purpose, agents, (), Sensitivity.PUBLIC, 0, 1, TaskState.ACTIVE)
 
 
+FRESH = frozenset[Want]()
+STALE = frozenset({Fresh(task(1).id)})
+
+
 def known(memory: Memory, number: int) -> Task | Reason | None:
     """What is known of the task: itself, why not, or None where the store must be asked."""
     try:
@@ -42,8 +47,9 @@ def test_nothing_is_known_at_first() -> None:
     with pytest.raises(Lacks) as caught:
         memory.find(task(1).id)
     assert caught.value.wants == {Know(task(1).id)}
-    with pytest.raises(Refused, match="never read"):
-        memory.must_be_fresh(0, 2**62)
+    with pytest.raises(Lacks) as stale:
+        memory.must_be_fresh(Errand((task(1),)), 0, 2**62)
+    assert stale.value.wants == {Fresh(task(1).id)}
 
 
 def test_what_is_known_is_told() -> None:
@@ -71,27 +77,42 @@ def test_forgetting_and_flushing_leave_nothing(number: int) -> None:
         assert known(memory, number) is None
 
 
+def lacking(memory: Memory, arrival_ns: int, max_staleness_ns: int) -> frozenset[Want]:
+    """What must be read anew before task 1 may decide a hop; nothing where it is fresh."""
+    try:
+        memory.must_be_fresh(Errand((task(1),)), arrival_ns, max_staleness_ns)
+    except Lacks as lacks:
+        return lacks.wants
+    return FRESH
+
+
 @pytest.mark.parametrize(
     ("expected", "arrival_ns", "max_staleness_ns"),
     [
-        (None, 10 * SECOND_NS, 0),
-        (None, 9 * SECOND_NS, 0),
-        (Reason.TASK_STORE_UNAVAILABLE, 10 * SECOND_NS + 1, 0),
-        (None, 11 * SECOND_NS, SECOND_NS),
-        (Reason.TASK_STORE_UNAVAILABLE, 11 * SECOND_NS + 1, SECOND_NS),
+        (FRESH, 10 * SECOND_NS, 0),
+        (FRESH, 9 * SECOND_NS, 0),
+        (STALE, 10 * SECOND_NS + 1, 0),
+        (FRESH, 11 * SECOND_NS, SECOND_NS),
+        (STALE, 11 * SECOND_NS + 1, SECOND_NS),
     ],
 )
-def test_freshness_is_exact_to_the_nanosecond(expected: Reason | None, arrival_ns: int, max_staleness_ns: int) -> None:
-    """Knowledge is fresh up to the declared staleness before the hop's arrival, inclusive, and not a moment older."""
-    memory = Memory(MAX_TASKS, as_of_ns=10 * SECOND_NS)
-    assert expected == outcome(partial(memory.must_be_fresh, arrival_ns, max_staleness_ns))
+@pytest.mark.parametrize(("memory_ns", "entry_ns"), [(10 * SECOND_NS, NEVER_NS), (NEVER_NS, 10 * SECOND_NS)])
+def test_freshness_is_exact_to_the_nanosecond(
+    expected: frozenset[Want], arrival_ns: int, max_staleness_ns: int, memory_ns: int, entry_ns: int
+) -> None:
+    """Knowledge is fresh up to the declared staleness before the hop's arrival, inclusive, and not a moment older.
+
+    It counts as of the last look for changes, or as of the task's own reading, whichever is later.
+    """
+    memory = Memory(MAX_TASKS, as_of_ns=memory_ns)
+    memory.put(task(1), entry_ns)
+    assert expected == lacking(memory, arrival_ns, max_staleness_ns)
 
 
 @given(arrival_ns=st.integers(0, 2**63), max_staleness_ns=st.integers(0, 60 * SECOND_NS))
 def test_what_was_never_read_is_never_fresh(arrival_ns: int, max_staleness_ns: int) -> None:
     """Before the first look at the store no staleness is enough."""
-    refused = outcome(partial(Memory(MAX_TASKS).must_be_fresh, arrival_ns, max_staleness_ns))
-    assert refused is Reason.TASK_STORE_UNAVAILABLE
+    assert lacking(Memory(MAX_TASKS), arrival_ns, max_staleness_ns) == STALE
     assert arrival_ns - NEVER_NS > 60 * SECOND_NS
 
 

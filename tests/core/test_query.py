@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from authz.core.errand import Errand
 from authz.core.hop import ActionClass, Hop, Operation, Sensitivity
 from authz.core.identity import Identity, Proof
 from authz.core.query import Query
@@ -56,7 +57,7 @@ def test_a_query_says_who_does_what_on_whose_behalf() -> None:
         utc_weekday=3,
     )
     assert expected == Query.about(
-        IDENTITY, TASK, HOP, dt.datetime(2026, 11, 25, 13, 59, 59, tzinfo=dt.UTC).timestamp()
+        IDENTITY, Errand((TASK,)), HOP, dt.datetime(2026, 11, 25, 13, 59, 59, tzinfo=dt.UTC).timestamp()
     )
 
 
@@ -64,7 +65,7 @@ def test_a_query_says_who_does_what_on_whose_behalf() -> None:
 def test_hour_and_weekday_are_those_of_the_calendar(unix_seconds: float) -> None:
     """At any moment until the year 9999, hour and ISO weekday are those that the standard library's calendar tells."""
     moment = dt.datetime.fromtimestamp(int(unix_seconds), dt.UTC)
-    query = Query.about(IDENTITY, TASK, HOP, unix_seconds)
+    query = Query.about(IDENTITY, Errand((TASK,)), HOP, unix_seconds)
     assert (moment.hour, moment.isoweekday()) == (query.utc_hour, query.utc_weekday)
 
 
@@ -79,7 +80,7 @@ def test_hour_and_weekday_are_those_of_the_calendar(unix_seconds: float) -> None
 )
 def test_the_day_turns_at_midnight_utc(hour: int, weekday: int, moment: str) -> None:
     """The first second of Monday is Monday, the last of Sunday is Sunday."""
-    query = Query.about(IDENTITY, TASK, HOP, dt.datetime.fromisoformat(moment).timestamp())
+    query = Query.about(IDENTITY, Errand((TASK,)), HOP, dt.datetime.fromisoformat(moment).timestamp())
     assert (hour, weekday) == (query.utc_hour, query.utc_weekday)
 
 
@@ -88,7 +89,7 @@ def test_what_never_repeats_is_not_in_it(hour: int, seconds: float, task_id: str
     """Two hops of one hour that differ in task id, path values and minutes are one question, with one answer."""
     other_task = dataclasses.replace(TASK, id=task_id, expires_unix_seconds=hour)
     other_hop = dataclasses.replace(HOP, parameters={"contact_id": task_id})
-    one = Query.about(IDENTITY, TASK, HOP, hour * 3600)
-    other = Query.about(IDENTITY, other_task, other_hop, hour * 3600 + seconds)
+    one = Query.about(IDENTITY, Errand((TASK,)), HOP, hour * 3600)
+    other = Query.about(IDENTITY, Errand((other_task,)), other_hop, hour * 3600 + seconds)
     assert one == other
     assert hash(one) == hash(other)

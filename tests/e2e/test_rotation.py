@@ -101,7 +101,7 @@ async def checks_until_the_bundle_arrives(place: Place) -> Record:
         raise AssertionError("the bundle never arrived")
     finally:
         await trust.stop()
-        store.close()
+        await store.close()
 
 
 class Checks:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from authz.core.decision import Allow, Deny, Verdict
+from authz.core.errand import Errand
 from authz.core.hop import ActionClass, Hop, Sensitivity
 from authz.core.identity import Asker, Identity, Proof
 from authz.core.reasons import Reason
@@ -180,7 +181,8 @@ def test_the_longest_line_there_can_be_fits_a_pipe() -> None:
         asker=Asker(SpiffeId.parse("spiffe://example.org/" + "e" * 2000)),
         request=example.request(method=wide, host=wide, path=wide, source_address=wide),
         identity=Identity(SpiffeId.parse("spiffe://example.org/" + "a" * 2000), Proof.CERTIFICATE, 0),
-        task=example.task(id="a" * 128, owner=wide, purpose=wide),
+        ticket=None,
+        errand=Errand((example.task(id="a" * 128, owner=wide, purpose=wide),)),
         hop=Hop(
             example.operation(
                 action=wide,

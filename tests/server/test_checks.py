@@ -2,14 +2,16 @@
 
 import asyncio
 from collections.abc import Iterator
+from typing import Protocol
 
 import pytest
 
+from authz.core.acts import Act
 from authz.core.errors import Unavailable
-from authz.core.outcome import Know
+from authz.core.outcome import Want
 from authz.core.record import Record
 from authz.pipeline import Pipeline
-from authz.ports import Audit, Tasks
+from authz.ports import Audit, TaskKeeper, Tasks
 from authz.server.checks import UNKNOWN, Checks, arrive
 from authz.wire.encode import FALLBACK
 from authz.wire.pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
@@ -38,10 +40,14 @@ class FullDisk:
         raise Unavailable(f"no space left after {duration_seconds:.0f} s for {record.arrival.decision_id}")
 
 
+class Both(Tasks, TaskKeeper, Protocol):
+    """What checks need of a task store."""
+
+
 class Store:
     """A task store in front of a real one: it can be slow, gone, or forgetful."""
 
-    def __init__(self, inner: Tasks, *, delay_seconds: float = 0, gone: bool = False, forgetful: bool = False) -> None:
+    def __init__(self, inner: Both, *, delay_seconds: float = 0, gone: bool = False, forgetful: bool = False) -> None:
         self.inner, self.delay_seconds, self.gone, self.forgetful = inner, delay_seconds, gone, forgetful
         self.fetches = 0
 
@@ -49,7 +55,7 @@ class Store:
         """As the real one."""
         self.inner.peek()
 
-    async def fetch(self, wants: frozenset[Know]) -> None:
+    async def fetch(self, wants: frozenset[Want]) -> None:
         """As the real one, after its trouble."""
         self.fetches += 1
         await asyncio.sleep(self.delay_seconds)
@@ -57,6 +63,13 @@ class Store:
             raise Unavailable("the store is gone")
         if not self.forgetful:
             await self.inner.fetch(wants)
+
+    async def do(self, act: Act) -> None:
+        """As the real one, after its trouble."""
+        await asyncio.sleep(self.delay_seconds)
+        if self.gone:
+            raise Unavailable("the store is gone")
+        await self.inner.do(act)
 
 
 @pytest.fixture(scope="module")
@@ -74,11 +87,12 @@ def running(world: World) -> Iterator[Running]:
 
 
 def make(
-    pipeline: Pipeline, store: Tasks, audit: Audit, observer: Kept | None = None, timeout_seconds: float = 0.15
+    pipeline: Pipeline, store: Both, audit: Audit, observer: Kept | None = None, timeout_seconds: float = 0.15
 ) -> Checks:
     """The handler over these parts; observers are told at once."""
     return Checks(
         pipeline,
+        store,
         store,
         audit,
         observer or Kept(),

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from authz.core.decision import Allow, Decision, Deny, Verdict
+from authz.core.errand import Errand
 from authz.core.hop import ActionClass, Hop, Operation, Sensitivity
 from authz.core.identity import Asker, Identity, Proof
 from authz.core.ids import uuid7
@@ -21,6 +22,7 @@ from authz.core.record import Arrival, Record
 from authz.core.request import Request
 from authz.core.spiffe import SpiffeId
 from authz.core.task import Grant, Task, TaskState
+from authz.core.token import Ticket
 from authz.demo.ca import DevelopmentCa
 
 NOW = 1_800_000_000.123456
@@ -93,7 +95,8 @@ def record(**changes: Any) -> Record:  # noqa: ANN401  as above
         asker=Asker(SpiffeId.parse(ENVOY)),
         request=request(),
         identity=Identity(SpiffeId.parse(AGENT), Proof.CERTIFICATE, NOW + 3600),
-        task=task(),
+        ticket=Ticket("0190aaaa-0001"),
+        errand=Errand((task(),)),
         hop=Hop(operation(), {"contact_id": "42"}),
         verdict=Verdict(policies, frozenset(), (), "2f6a8c", from_cache=True),
         decision=Allow(policies),

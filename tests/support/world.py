@@ -4,6 +4,7 @@ Everything is read through the product's own wiring, so a test tells a story of 
 """
 
 import asyncio
+import contextlib
 import datetime as dt
 import json
 import time
@@ -16,10 +17,11 @@ from urllib.parse import quote
 
 import yaml
 
+from authz.core.acts import Act, Conflict, End, Put
 from authz.core.hop import Sensitivity
 from authz.core.ids import uuid7
 from authz.core.memory import Memory
-from authz.core.outcome import Answer
+from authz.core.outcome import Answer, Needs
 from authz.core.record import Arrival, Record
 from authz.core.spiffe import SpiffeId
 from authz.core.task import Grant, Task, TaskState
@@ -143,20 +145,24 @@ class World:
     def start_task(self, **changes: Any) -> Task:  # noqa: ANN401  as the task's fields
         """A task for the support agent to read and write contacts, or as changed; it is kept."""
         task = make_task(**changes)
-        store = self.store()
-        try:
-            store.put(task)
-        finally:
-            store.close()
+        self.do(Put(task))
         return task
+
+    def do(self, act: Act) -> None:
+        """Do an act on the task store, as another process would."""
+
+        async def done() -> None:
+            store = self.store()
+            try:
+                await store.do(act)
+            finally:
+                await store.close()
+
+        asyncio.run(done())
 
     def end_task(self, task: Task) -> None:
         """End it."""
-        store = self.store()
-        try:
-            store.end(task.id)
-        finally:
-            store.close()
+        self.do(End(task.id))
 
     def check(self, task_id: str | None = None, *, agent: str = SUPPORT, **changes: Any) -> bytes:  # noqa: ANN401  as check_request
         """The check that Envoy sends for a hop of this agent on this task."""
@@ -184,17 +190,22 @@ class Running:
     def answer(self, message: bytes, *, at: float | None = None, asker: Certificate | None = None) -> Answer:
         """The answer to one check, asked by a TLS peer with that certificate, or in plain text."""
         arrival = replace(arrival_now(at), unverified_asker_certificate=asker.pem if asker else "")
-        for _ in range(3):
+        for _ in range(5):
             self.store.peek()
             outcome = self.pipeline.check(arrival, message)
-            if isinstance(outcome, Answer):
+            if isinstance(outcome, Needs):
+                asyncio.run(self.store.fetch(outcome.wants))
+            elif outcome.provided is None:
                 return outcome
-            asyncio.run(self.store.fetch(outcome.wants))
+            else:
+                with contextlib.suppress(Conflict):
+                    asyncio.run(self.store.do(outcome.provided))
+                    return outcome
         raise AssertionError("the check was never decided")
 
     def close(self) -> None:
         """Close the store."""
-        self.store.close()
+        asyncio.run(self.store.close())
 
 
 def arrival_now(at: float | None = None) -> Arrival:

@@ -7,10 +7,11 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
+from authz.core.acts import Act, End, Put
 from authz.core.errors import Refused
 from authz.core.hop import Sensitivity
 from authz.core.ids import uuid7
@@ -19,16 +20,16 @@ from authz.core.outcome import Know, Lacks
 from authz.core.reasons import Reason
 from authz.core.spiffe import SpiffeId
 from authz.core.task import Grant, Task, TaskState
-from authz.ports import TaskKeeper, TaskReader, Tasks
+from authz.ports import TaskKeeper, TaskNews, TaskReader, Tasks
 from authz.tasks.sqlite import SqliteTasks
 
 SUPPORT = SpiffeId.parse("spiffe://example.org/agent/support")
 
 
-class Store(Tasks, TaskKeeper, TaskReader, Protocol):
+class Store(Tasks, TaskKeeper, TaskReader, TaskNews, Protocol):
     """All that a task store does."""
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Let go of it."""
         ...
 
@@ -39,6 +40,35 @@ class Node:
 
     store: Store
     memory: Memory
+    runner: asyncio.Runner = field(default_factory=asyncio.Runner)
+
+    def do(self, act: Act) -> None:
+        """Do an act."""
+        self.runner.run(self.store.do(act))
+
+    def put(self, task: Task) -> None:
+        """Keep a new task."""
+        self.do(Put(task))
+
+    def end(self, task_id: str) -> None:
+        """End a task."""
+        self.do(End(task_id))
+
+    def get(self, task_id: str) -> Task:
+        """The task as people are shown it."""
+        return self.runner.run(self.store.get(task_id)).task
+
+    def list(self) -> list[Task]:
+        """All tasks, a few at a time."""
+        tasks = list[Task]()
+        while page := self.runner.run(self.store.list(tasks[-1].id if tasks else "", 2)):
+            tasks.extend(page)
+        return tasks
+
+    def close(self) -> None:
+        """Let go of the store."""
+        self.runner.run(self.store.close())
+        self.runner.close()
 
     def remembers(self, task_id: str) -> Task | Reason | None:
         """What a check finds in memory right after a peek: the task, a refusal, or None where it would have to ask."""
@@ -52,7 +82,7 @@ class Node:
 
     def fetch(self, *task_ids: str) -> None:
         """Bring the tasks into memory."""
-        asyncio.run(self.store.fetch(frozenset(map(Know, task_ids))))
+        self.runner.run(self.store.fetch(frozenset(map(Know, task_ids))))
 
     def finds(self, task_id: str) -> Task | Reason | None:
         """What a check ends with: it asks for what it lacks, twice at most, and looks again."""
@@ -80,10 +110,11 @@ def node_on(file: Path, **options: float) -> Iterator[Node]:
     """A node on the file; looks at the path at every peek unless told otherwise."""
     memory = Memory(10_000)
     store = SqliteTasks(file, memory, **{"file_check_seconds": 0, **options})  # type: ignore[arg-type]  # ints and floats
+    node = Node(store, memory)
     try:
-        yield Node(store, memory)
+        yield node
     finally:
-        store.close()
+        node.close()
 
 
 @contextlib.contextmanager
@@ -97,10 +128,15 @@ STORES = {"sqlite": sqlite_nodes}
 """Every kind of store: in goes an empty folder, out comes a way to open nodes on one new store."""
 
 
+def store_of(node: Node) -> SqliteTasks:
+    """The node's store, which is the embedded one."""
+    assert isinstance(node.store, SqliteTasks)
+    return node.store
+
+
 def failures(node: Node) -> int:
     """How many peeks of the node have failed."""
-    assert isinstance(node.store, SqliteTasks)
-    return node.store.peek_failures
+    return store_of(node).peek_failures
 
 
 @contextlib.contextmanager
@@ -141,6 +177,6 @@ def make_task(**changes: object) -> Task:
 def kept(node: Node) -> Task:
     """A task that the node's store keeps and its memory holds."""
     task = make_task()
-    node.store.put(task)
+    node.put(task)
     assert node.finds(task.id) == task
     return task

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from authz.core.acts import NoSuchTask
 from authz.core.reasons import Reason
 from authz.tasks import sqlite
 from authz.tasks.sqlite import SqliteTasks
@@ -14,9 +15,9 @@ def test_a_gap_forgets_everything(file: Path) -> None:
     """Where a row of the log is missing, any task may have changed, so all are read anew."""
     with node_on(file) as here, node_on(file) as there:
         task, other = kept(here), make_task()
-        there.store.put(other)
-        there.store.end(task.id)
-        there.store.put(make_task())
+        there.put(other)
+        there.end(task.id)
+        there.put(make_task())
         with foreign(file) as connection:
             connection.execute(
                 "DELETE FROM change WHERE seq = (SELECT max(seq) FROM change WHERE task = ?)", (task.id,)
@@ -28,7 +29,7 @@ def test_the_log_is_trimmed(file: Path) -> None:
     """The log holds the declared number of newest changes, however many there were."""
     with node_on(file, changes_kept=5) as node:
         for _ in range(20):
-            node.store.put(make_task())
+            node.put(make_task())
         with foreign(file) as connection:
             rows = connection.execute("SELECT seq FROM change ORDER BY seq").fetchall()
     assert rows == [(17,), (18,), (19,), (20,), (21,)]
@@ -39,9 +40,9 @@ def test_a_log_that_was_trimmed_beyond_us_forgets_everything(file: Path, changes
     """A node that was away while the log was trimmed past its place still sees that a task has ended."""
     with node_on(file) as here, node_on(file, changes_kept=4) as there:
         task = kept(here)
-        there.store.end(task.id)
+        there.end(task.id)
         for _ in range(changes):
-            there.store.put(make_task())
+            there.put(make_task())
         assert here.remembers(task.id) is None
 
 
@@ -52,7 +53,7 @@ def test_many_changes_at_once_forget_everything(file: Path, monkeypatch: pytest.
         for changes, expected in ((10, True), (11, False)):
             bystander = kept(here)
             for _ in range(changes):
-                there.store.put(make_task())
+                there.put(make_task())
             assert expected == (here.remembers(bystander.id) == bystander)
 
 
@@ -73,7 +74,7 @@ def test_a_backup_restored_in_place_forgets_everything(file: Path, tmp_path: Pat
         early = kept(node)
         with foreign(file) as live, foreign(backup_file) as backup:
             live.backup(backup)
-        node.store.end(early.id)
+        node.end(early.id)
         late = kept(node)
         node.finds(early.id)
         with foreign(backup_file) as backup:
@@ -92,9 +93,9 @@ def test_a_refused_write_leaves_no_news(file: Path) -> None:
         with foreign(file) as connection:
             before = connection.execute("SELECT * FROM change").fetchall()
             with pytest.raises(ValueError, match=task.id):
-                node.store.put(task)
-            with pytest.raises(KeyError):
-                node.store.end("no-such-task")
+                node.put(task)
+            with pytest.raises(NoSuchTask):
+                node.end("no-such-task")
             assert before == connection.execute("SELECT * FROM change").fetchall()
 
 
@@ -107,9 +108,9 @@ def test_a_change_during_a_peek_is_found_by_the_next(file: Path, monkeypatch: py
 
         def catch_up_and_end() -> None:
             catch_up()
-            there.store.end(task.id)
+            there.end(task.id)
 
-        there.store.put(make_task())
+        there.put(make_task())
         with monkeypatch.context() as patched:
             patched.setattr(here.store, "_catch_up", catch_up_and_end)
             here.store.peek()

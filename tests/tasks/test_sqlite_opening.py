@@ -62,7 +62,7 @@ def test_many_may_be_the_first_to_open_it(file: Path) -> None:
     def open_once() -> None:
         try:
             with node_on(file) as node:
-                node.store.put(make_task())
+                node.put(make_task())
             outcomes.append(None)
         except Exception as error:  # noqa: BLE001  shown below
             outcomes.append(error)
@@ -73,7 +73,7 @@ def test_many_may_be_the_first_to_open_it(file: Path) -> None:
     for thread in threads:
         thread.join()
     with node_on(file) as node:
-        assert len(node.store.list()) == 8
+        assert len(node.list()) == 8
     assert outcomes == [None] * 8
 
 
@@ -98,7 +98,7 @@ def test_a_link_and_its_target_are_one_store(file: Path, tmp_path: Path) -> None
     link.symlink_to(file)
     with node_on(file) as here, node_on(link) as there:
         task = kept(here)
-        there.store.end(task.id)
+        there.end(task.id)
         assert here.remembers(task.id) is None
     assert [file.with_name("tasks.db.lock")] == list(tmp_path.glob("*.lock"))
 

@@ -64,7 +64,7 @@ def writer(file: Path, does: Callable[[Path, Connection], None]) -> Iterator[Wri
 
 def lost(acknowledged: list[Acknowledged], node: Node) -> list[Acknowledged]:
     """Acknowledgements that the store does not bear out."""
-    states = {task.id: task.state for task in node.store.list()}
+    states = {task.id: task.state for task in node.list()}
     return [
         (act, task_id)
         for act, task_id in acknowledged
@@ -114,8 +114,8 @@ def test_a_writer_killed_within_a_transaction_leaves_nothing_of_it(file: Path) -
             assert task == node.finds(task.id)
             other.kill()
         assert task == node.finds(task.id)
-        assert task == node.store.get(task.id)
-        node.store.end(task.id)
+        assert task == node.get(task.id)
+        node.end(task.id)
         assert node.remembers(task.id) is None
     must_be_sound(file)
 
@@ -124,13 +124,13 @@ def test_a_writer_frozen_within_a_transaction_stops_writers_and_no_reader(file: 
     """Against a frozen writer, writes are unavailable after the declared time; checks go on and are not stale."""
     with node_on(file, write_timeout_seconds=0.1) as node:
         task, unread = kept(node), make_task()
-        node.store.put(unread)
+        node.put(unread)
         with writer(file, stay_inside) as other:
             assert other.pipe.recv() == ("inside", "")
             assert other.process.pid is not None
             os.kill(other.process.pid, signal.SIGSTOP)
             with pytest.raises(Unavailable, match="another process has been writing"):
-                node.store.end(task.id)
+                node.end(task.id)
             before_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
             assert task == node.finds(task.id)
             assert unread == node.finds(unread.id)
@@ -143,7 +143,7 @@ def test_processes_write_at_once_and_nothing_is_lost(file: Path) -> None:
         acknowledged: list[Acknowledged] = [first.pipe.recv(), second.pipe.recv()]
         for _ in range(100):
             task = make_task()
-            node.store.put(task)
+            node.put(task)
             acknowledged.append(("put", task.id))
         acknowledged += first.kill() + second.kill()
         assert lost(acknowledged, node) == []

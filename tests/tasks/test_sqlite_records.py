@@ -33,14 +33,14 @@ def test_a_damaged_record_denies_its_task_only(file: Path, caplog: pytest.LogCap
     """A record that cannot be read is refused as such, never raised; other tasks go on; people are told which."""
     with node_on(file) as node:
         healthy, damaged = kept(node), make_task()
-        node.store.put(damaged)
+        node.put(damaged)
         with foreign(file) as connection:
             connection.execute(f"UPDATE task SET {damage} WHERE id = ?", (damaged.id,))  # noqa: S608  texts of this test
         assert node.finds(damaged.id) is Reason.TASK_RECORD_MALFORMED
         assert healthy == node.finds(healthy.id)
         with pytest.raises(Unavailable, match=damaged.id):
-            node.store.get(damaged.id)
-        assert [healthy] == node.store.list()
+            node.get(damaged.id)
+        assert [healthy] == node.list()
         assert damaged.id in caplog.text
 
 
@@ -50,7 +50,7 @@ def test_a_damaged_record_can_be_ended(file: Path) -> None:
         task = kept(node)
         with foreign(file) as connection:
             connection.execute("UPDATE task SET record = json_set(record, '$.owner', 7)")
-        node.store.end(task.id)
+        node.end(task.id)
         assert node.finds(task.id) is Reason.TASK_RECORD_MALFORMED
         with foreign(file) as connection:
             connection.execute("UPDATE task SET record = json_set(record, '$.owner', 'alice')")
@@ -62,5 +62,5 @@ def test_an_end_never_takes_a_state_back(file: Path) -> None:
     with node_on(file) as node, foreign(file) as connection:
         task = kept(node)
         connection.execute("UPDATE task SET state = 7")
-        node.store.end(task.id)
+        node.end(task.id)
         assert connection.execute("SELECT state FROM task").fetchall() == [(7,)]

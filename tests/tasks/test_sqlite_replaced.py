@@ -21,7 +21,7 @@ def test_a_deleted_file_makes_knowledge_old(file: Path) -> None:
         with pytest.raises(Unavailable):
             node.fetch(task.id)
         with pytest.raises(Unavailable):
-            node.store.put(make_task())
+            node.put(make_task())
         assert not file.exists()
 
 
@@ -46,7 +46,7 @@ def test_a_new_file_at_the_path_is_followed(file: Path) -> None:
             new = kept(there)
             assert new == here.finds(new.id)
             assert here.finds(old.id) is Reason.TASK_UNKNOWN
-            there.store.end(new.id)
+            there.end(new.id)
             assert here.remembers(new.id) is None
 
 
@@ -80,7 +80,7 @@ def test_a_fetch_notices_a_new_file_before_a_peek_does(file: Path, tmp_path: Pat
     with node_on(file, file_check_seconds=3600) as here:
         here.store.peek()
         old = make_task()
-        here.store.put(old)
+        here.put(old)
         with node_on(tmp_path / "other.db") as there:
             new = kept(there)
         remove(file)
@@ -96,8 +96,8 @@ def test_writes_go_to_the_file_at_the_path(file: Path) -> None:
         remove(file)
         with node_on(file) as there:
             task = make_task()
-            here.store.put(task)
-            assert [task] == there.store.list()
+            here.put(task)
+            assert [task] == there.list()
             assert task == there.finds(task.id)
 
 
@@ -115,7 +115,7 @@ def test_a_file_put_beside_the_old_ones_log_is_not_read(file: Path, tmp_path: Pa
         with pytest.raises(Unavailable, match="write-ahead log"):
             node.fetch(task.id)
         with pytest.raises(Unavailable, match="write-ahead log"):
-            node.store.end(task.id)
+            node.end(task.id)
         for suffix in ("-wal", "-shm"):
             Path(f"{file}{suffix}").unlink()
         assert task == node.finds(task.id)
@@ -152,7 +152,7 @@ def test_a_store_of_a_later_version_is_not_followed(file: Path, tmp_path: Path, 
         node.store.peek()
         assert (as_of_ns, 1) == (node.memory.as_of_ns, failures(node))
         with pytest.raises(Unavailable, match=r"schema version|not a task store"):
-            node.store.end(task.id)
+            node.end(task.id)
 
 
 def test_a_replaced_file_is_let_go(file: Path, tmp_path: Path) -> None:
@@ -166,5 +166,5 @@ def test_a_replaced_file_is_let_go(file: Path, tmp_path: Path) -> None:
             remove(file)
             (tmp_path / "other.db").rename(file)
             assert new == here.finds(new.id)
-            assert [new] == here.store.list()
+            assert [new] == here.list()
         assert before == open_files()

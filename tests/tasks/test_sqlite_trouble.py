@@ -18,7 +18,7 @@ from tests.tasks.nodes import failures, foreign, kept, make_task, node_on
 def test_a_peek_at_a_closed_store_is_counted(file: Path) -> None:
     """A peek never raises: it leaves the age of what we know as it was, and counts."""
     with node_on(file) as node:
-        node.store.close()
+        node.runner.run(node.store.close())
         node.store.peek()
         assert (node.memory.as_of_ns, failures(node)) == (NEVER_NS, 1)
 
@@ -49,10 +49,10 @@ def test_reading_a_store_that_fails_is_unavailable(file: Path) -> None:
             connection.execute("ALTER TABLE task RENAME TO hidden")
         for call in (
             lambda: node.fetch(task.id),
-            lambda: node.store.put(make_task()),
-            lambda: node.store.end(task.id),
-            lambda: node.store.get(task.id),
-            node.store.list,
+            lambda: node.put(make_task()),
+            lambda: node.end(task.id),
+            lambda: node.get(task.id),
+            node.list,
         ):
             with pytest.raises(Unavailable, match=r"tasks\.db"):
                 call()
@@ -62,7 +62,7 @@ def test_readers_do_not_wait_for_a_writer(file: Path) -> None:
     """While another transaction is open, peeks and fetches answer from what is committed."""
     with node_on(file) as node:
         task, unread = kept(node), make_task()
-        node.store.put(unread)
+        node.put(unread)
         with foreign(file) as connection:
             connection.execute("BEGIN EXCLUSIVE")
             connection.execute("UPDATE task SET state = 1")
@@ -79,9 +79,9 @@ def test_a_foreign_writer_that_never_ends_is_unavailable(file: Path) -> None:
         with foreign(file) as connection:
             connection.execute("BEGIN IMMEDIATE")
             with pytest.raises(Unavailable, match="locked"):
-                node.store.end(task.id)
+                node.end(task.id)
             connection.execute("ROLLBACK")
-        assert node.store.get(task.id) == task
+        assert node.get(task.id) == task
 
 
 def test_a_full_disk_stops_writes_alone(file: Path) -> None:
@@ -96,7 +96,7 @@ def test_a_full_disk_stops_writes_alone(file: Path) -> None:
         for _ in range(50):
             another = make_task()
             try:
-                node.store.put(another)
+                node.put(another)
             except Unavailable:
                 refused.append(another)
         assert refused
@@ -111,14 +111,14 @@ def test_threads_take_turns_to_write(file: Path) -> None:
 
         def put_all(mine: list[Task]) -> None:
             for task in mine:
-                node.store.put(task)
+                node.put(task)
 
         threads = [threading.Thread(target=put_all, args=(tasks[first::4],)) for first in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        assert {task.id for task in tasks} == {task.id for task in node.store.list()}
+        assert {task.id for task in tasks} == {task.id for task in node.list()}
         with foreign(file) as connection:
             rows = connection.execute("SELECT count(*), max(seq) FROM change").fetchall()
         assert rows == [(41, 41)]
@@ -130,7 +130,7 @@ def test_a_thread_that_looks_never_sees_what_is_not_committed(file: Path) -> Non
         task = kept(node)
         assert isinstance(node.store, SqliteTasks)
         listed: list[Task] = []
-        looking = threading.Thread(target=lambda: listed.extend(node.store.list()))
+        looking = threading.Thread(target=lambda: listed.extend(node.list()))
         with contextlib.suppress(KeyError), node.store._writer.transaction() as connection:
             connection.execute("DELETE FROM task")
             looking.start()

@@ -5,7 +5,6 @@ status message to anyone. So every denial carries a non-zero status *and* an HTT
 is total: a record that cannot be written becomes a fixed denial.
 """
 
-import json
 from typing import assert_never
 
 from google.protobuf.struct_pb2 import Struct
@@ -14,9 +13,13 @@ from google.protobuf.wrappers_pb2 import BoolValue
 from authz.core.decision import Allow, Deny
 from authz.core.reasons import Reason
 from authz.core.record import Record
+from authz.core.request import Request
+from authz.wire.denials import JsonRpcDenials, form
 from authz.wire.pb.envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
 from authz.wire.pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse, DeniedHttpResponse, OkHttpResponse
 from authz.wire.pb.envoy.type.v3.http_status_pb2 import HttpStatus
+
+DENIALS = JsonRpcDenials()
 
 _OK = 0
 _GRPC_STATUS = {400: 3, 401: 16, 403: 7, 429: 8, 503: 14}
@@ -26,9 +29,12 @@ _GRPC_STATUS = {400: 3, 401: 16, 403: 7, 429: 8, 503: 14}
 class Encoder:
     """The `Encode` port, for a configured task header, and headers that are for us alone (all lower-case)."""
 
-    def __init__(self, task_header: str, removed_headers: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, task_header: str, removed_headers: tuple[str, ...] = (), denials: JsonRpcDenials = DENIALS
+    ) -> None:
         self._task_header = task_header
         self._removed_headers = removed_headers
+        self._denials = denials
 
     def __call__(self, record: Record) -> bytes:
         """The answer for Envoy; never empty, and an allow for nothing but an Allow."""
@@ -37,7 +43,7 @@ class Encoder:
                 case Allow():
                     return self._allow(record)
                 case Deny(reason=reason):
-                    return _deny(record, reason)
+                    return self._deny(record, reason)
                 case _:
                     assert_never(record.decision)
         except Exception:  # noqa: BLE001  whatever could not be written is a denial
@@ -53,13 +59,16 @@ class Encoder:
         response.status.code = _OK
         return response.SerializeToString()
 
+    def _deny(self, record: Record, reason: Reason) -> bytes:
+        metadata = _metadata(record, reason)
+        return _denial(reason, record.arrival.decision_id, metadata, record.request, self._denials)
 
-def _deny(record: Record, reason: Reason) -> bytes:
-    return _denial(reason, record.arrival.decision_id, _metadata(record, reason))
 
-
-def _denial(reason: Reason, decision_id: str, metadata: Struct) -> bytes:
-    body = json.dumps({"error": "denied", "reason": reason.id, "decision_id": decision_id})
+def _denial(
+    reason: Reason, decision_id: str, metadata: Struct, request: Request | None, denials: JsonRpcDenials
+) -> bytes:
+    told = {"error": "denied", "reason": reason.id, "decision_id": decision_id}
+    worded = form(request, reason, told, denials)
     headers = [
         _set("content-type", "application/json"),
         _set("x-authz-reason", reason.id),
@@ -67,7 +76,7 @@ def _denial(reason: Reason, decision_id: str, metadata: Struct) -> bytes:
     ]
     if reason.http_status == 401:  # noqa: PLR2004  RFC 9110, 15.5.2: a 401 names the scheme that would help
         headers.append(_set("www-authenticate", "X509-SVID"))
-    denied = DeniedHttpResponse(status=HttpStatus(code=reason.http_status), headers=headers, body=body)  # type: ignore[arg-type]  # an open enum
+    denied = DeniedHttpResponse(status=HttpStatus(code=worded.http_status), headers=headers, body=worded.body)  # type: ignore[arg-type]  # an open enum
     response = CheckResponse(denied_response=denied, dynamic_metadata=metadata)
     response.status.code = _GRPC_STATUS[reason.http_status]
     return response.SerializeToString()
@@ -94,5 +103,5 @@ def _metadata(record: Record, reason: Reason | None) -> Struct:
     return metadata
 
 
-FALLBACK = _denial(Reason.INTERNAL_ERROR, "", Struct())
+FALLBACK = _denial(Reason.INTERNAL_ERROR, "", Struct(), None, DENIALS)
 """The answer where no better one can be made."""

@@ -14,6 +14,7 @@ from authz.policy.cedar import CedarPolicy
 from authz.policy.source import load_policies
 from authz.tasks.carriers import HandleCarrier
 from authz.wire.decode import decode
+from authz.wire.denials import JsonRpcDenials
 from authz.wire.encode import Encoder
 from authz.wiring.trust import Trust
 
@@ -47,6 +48,7 @@ def make_pipeline(knowledge: Knowledge, memory: Memory) -> Pipeline:
     """The story, told with these parts."""
     settings = knowledge.settings
     token = settings.identity.jwt
+    denials = JsonRpcDenials(settings.denials.jsonrpc_code, settings.denials.jsonrpc_http_status == "as-reason")
     return Pipeline(
         door=knowledge.trust.door(),
         decode=decode,
@@ -55,6 +57,6 @@ def make_pipeline(knowledge: Knowledge, memory: Memory) -> Pipeline:
         memory=memory,
         catalog=knowledge.catalog,
         policy=CachedPolicy(knowledge.policy, max_entries=settings.policy.cache_entries),
-        encode=Encoder(settings.tasks.header, (token.header,) if token and not token.forward else ()),
+        encode=Encoder(settings.tasks.header, (token.header,) if token and not token.forward else (), denials),
         max_staleness_ns=int(settings.tasks.max_staleness_seconds * _NS),
     )

@@ -39,7 +39,10 @@ class CedarPolicy:
         static = pst.FrozenMap({policy.id: replace(policy, effect="forbid") for policy in ours})
         return cls(
             version=version,
-            operations=vocabulary.operations,
+            # As a query can say them: it holds neither of the two marks.
+            operations=frozenset(
+                replace(each, is_privileged=False, brings_untrusted_input=False) for each in vocabulary.operations
+            ),
             ids=frozenset(policy.id for policy in ours),
             permits=frozenset(policy.id for policy in ours if policy.effect == "permit"),
             all_as_forbids=cedarpy.PolicySet.from_pst(pst.PolicySet(pst.FrozenMap(), static, ()), release_gil=True),

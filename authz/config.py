@@ -164,6 +164,13 @@ class CatalogSettings(Document):
     file: ExistingFile
 
 
+class DenialSettings(Document):
+    """How denials look to clients that speak JSON-RPC, as those of MCP and A2A do."""
+
+    jsonrpc_code: Annotated[int, Field(ge=-99999, le=99999)] = 4030  # MCP: outside -32768 to -32000; COAZ wants -32001
+    jsonrpc_http_status: Literal["as-reason", "ok"] = "as-reason"  # ok: a 403 or 429 comes as 200, for older clients
+
+
 class PolicySettings(Document):
     """What is allowed. `groups` names sets of agents, as `AgentGroup` in policies."""
 
@@ -186,6 +193,7 @@ class Settings(Document):
     catalog: CatalogSettings
     policy: PolicySettings
     audit: AuditSettings
+    denials: DenialSettings = DenialSettings()
 
     @model_validator(mode="after")
     def _tasks_fit(self) -> Self:

@@ -9,7 +9,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar, get_args
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, ValidationInfo
@@ -197,9 +198,16 @@ def _known_keys(model: type[BaseModel], location: _Location) -> list[str]:
     here: Any = model
     for step in location:
         if isinstance(here, type) and issubclass(here, BaseModel) and step in here.model_fields:
-            here = here.model_fields[str(step)].annotation
-        arguments = [each for each in get_args(here) if isinstance(each, type) and issubclass(each, BaseModel)]
-        here = arguments[0] if arguments else here
+            here = _plain(here.model_fields[str(step)].annotation)
+        elif get_args(here):
+            here = _plain(get_args(here)[-1])  # of a list or a mapping
     if not (isinstance(here, type) and issubclass(here, BaseModel)):
         return []
     return [field.alias or name for name, field in here.model_fields.items()]
+
+
+def _plain(annotation: Any) -> Any:  # noqa: ANN401  any annotation
+    """The annotation without its metadata, and without the None that it may be instead."""
+    while get_origin(annotation) in (Annotated, Union, UnionType):
+        annotation = get_args(annotation)[0]
+    return annotation

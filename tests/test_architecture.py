@@ -26,7 +26,7 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
         {"core", "ports", "strict_json", "jose"},
         {"cryptography", "cachetools", "joserfc", "spiffe", "grpc", "google"},
     ),
-    "catalog": ({"core", "ports", "documents"}, {"pydantic", "pydantic_core", "yaml"}),
+    "catalog": ({"core", "ports", "documents"}, {"pydantic", "pydantic_core", "yaml", "rfc8785", "graphql"}),
     "tasks": (
         {"core", "ports", "documents", "strict_json", "jose"},
         {"pydantic", "pydantic_core", "cachetools", "joserfc"},

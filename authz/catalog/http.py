@@ -8,19 +8,16 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
+from typing import Generic, Protocol, TypeVar
 
+from authz.catalog.hosts import read_host
 from authz.catalog.paths import Template, read_path, resemblance, text_of
 from authz.core.errors import Refused
 from authz.core.hop import Hop, Operation
 from authz.core.reasons import Reason
 from authz.core.request import Request
 
-MAX_HOST_CHARACTERS = 253  # RFC 1035, section 2.3.4, without the root's dot
-
 _METHOD = re.compile(r"[A-Z]{1,20}")
-_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-_HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*+")
-_PORT = re.compile(r":[0-9]{1,5}\Z")
 
 
 def _spellings(header: str) -> Iterator[str]:
@@ -41,31 +38,51 @@ _OVERRIDES: Mapping[str, Reason] = {
 
 
 class Overlap(Exception):
-    """A route may not stand beside `other`: a path could match both, and neither is the more specific."""
+    """A route may not stand beside another: a path could match both, and neither is the more specific."""
 
-    def __init__(self, other: "Route") -> None:
-        super().__init__(other)
-        self.other = other
+    def __init__(self, resource: str) -> None:
+        super().__init__(resource)
+        self.resource = resource
+
+
+class Named(Protocol):
+    """What a route leads to."""
+
+    @property
+    def resource(self) -> str:
+        """Its name for people, unique in the catalog."""
+        ...
+
+
+class Meaning(Named, Protocol):
+    """What the requests of one method and shape of path are: one operation, or the messages of a protocol."""
+
+    def read(self, request: Request, parameters: Mapping[str, str]) -> Hop:
+        """The hop that the request is, whose path has these parameters; raises Refused."""
+        ...
+
+
+_M = TypeVar("_M", bound=Named)
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
-    """A template and the operation that its paths are."""
+class Route(Generic[_M]):
+    """A template and what its paths mean."""
 
     template: Template
-    operation: Operation
+    meaning: _M
 
 
 @dataclass(slots=True)
-class _Node:
+class _Node(Generic[_M]):
     """A place in the tree: what may follow, and the routes that end here, without (False) and with (True) a slash."""
 
-    literals: dict[str, "_Node"] = field(default_factory=dict)
+    literals: dict[str, "_Node[_M]"] = field(default_factory=dict)
     resemblances: set[str] = field(default_factory=set)  # those of the literals
-    parameter: "_Node | None" = None
-    routes: dict[bool, Route] = field(default_factory=dict)
+    parameter: "_Node[_M] | None" = None
+    routes: dict[bool, Route[_M]] = field(default_factory=dict)
 
-    def below(self, literal: str | None) -> "_Node":
+    def below(self, literal: str | None) -> "_Node[_M]":
         """The node behind a template's segment, made if need be."""
         if literal is None:
             self.parameter = self.parameter or _Node()
@@ -75,21 +92,21 @@ class _Node:
 
 
 @dataclass(frozen=True, slots=True)
-class Routes:
+class Routes(Generic[_M]):
     """The routes of one service, as a tree of segments for each method."""
 
-    roots: dict[str, _Node] = field(default_factory=dict)
+    roots: dict[str, _Node[_M]] = field(default_factory=dict)
 
-    def add(self, method: str, route: Route) -> None:
+    def add(self, method: str, route: Route[_M]) -> None:
         """Take in a route; raises Overlap."""
         node = self.roots.setdefault(method, _Node())
         if other := _overlapping(node, route.template):
-            raise Overlap(other)
+            raise Overlap(other.meaning.resource)
         for literal in route.template.literals:
             node = node.below(literal)
         node.routes[route.template.ends_with_slash] = route
 
-    def find(self, method: str, segments: list[str]) -> Route | None:
+    def find(self, method: str, segments: list[str]) -> Route[_M] | None:
         """The most specific route for a path from `read_path`.
 
         Raises Refused where there is one, but a lenient upstream could read the path as another route's.
@@ -120,7 +137,7 @@ class Routes:
         return None
 
 
-def _overlapping(root: _Node, template: Template) -> Route | None:
+def _overlapping(root: _Node[_M], template: Template) -> Route[_M] | None:
     """A route already there that the template may not stand beside.
 
     Upstreams differ in whether a slash at the end means anything: it is not enough to keep two routes apart, unless
@@ -147,11 +164,15 @@ def _overlapping(root: _Node, template: Template) -> Route | None:
 
 @dataclass(frozen=True, slots=True)
 class HttpCatalog:
-    """What requests mean: a snapshot, replaced as a whole. `version` is the digest of the file it was read from."""
+    """What requests mean: a snapshot, replaced as a whole. `version` is the digest of the file it was read from.
+
+    Whatever protocol it is, all travels as HTTP, so the route is looked up first, and then asked what the request is.
+    """
 
     version: str
     operations: tuple[Operation, ...]
-    routes_by_host: Mapping[str, Routes]
+    routes_by_host: Mapping[str, Routes[Meaning]]
+    argument_types: Mapping[str, type] = field(default_factory=dict)  # of hops' arguments, by name
 
     def classify(self, request: Request) -> Hop:
         """The one operation that the request is; raises Refused where there is none, or more than one reading."""
@@ -162,15 +183,8 @@ class HttpCatalog:
         if route is None:
             lacking = "no such route" if routes else "no such host"
             raise Refused(Reason.ACTION_UNKNOWN, f"{lacking}: {method} {host} {request.path_without_query[:200]}")
-        return Hop(route.operation, {name: text_of(segments[index]) for index, name in route.template.parameters})
-
-
-def read_host(host_and_port: str) -> str:
-    """The host in lower case, without its port; raises Refused unless it is one name in its strict form."""
-    host = _PORT.sub("", host_and_port, count=1)
-    if len(host) > MAX_HOST_CHARACTERS or not _HOST.fullmatch(host):
-        raise Refused(Reason.HOST_AMBIGUOUS, f"{host_and_port[:200]!r} is not one host name, with a port or without")
-    return host.lower()
+        parameters = {name: text_of(segments[index]) for index, name in route.template.parameters}
+        return route.meaning.read(request, parameters)
 
 
 def _read_method(method: str) -> str:

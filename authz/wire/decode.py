@@ -11,12 +11,14 @@ from google.protobuf.message import DecodeError
 
 from authz.core.errors import Refused
 from authz.core.reasons import Reason
-from authz.core.request import Request
+from authz.core.request import NO_BODY, Body, Request
 from authz.wire.pb.envoy.config.core.v3.address_pb2 import Address
 from authz.wire.pb.envoy.config.core.v3.base_pb2 import HeaderMap
+from authz.wire.pb.envoy.service.auth.v3.attribute_context_pb2 import AttributeContext
 from authz.wire.pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest
 
 _Headers = Mapping[str, tuple[str, ...]]
+_PARTIAL = "x-envoy-auth-partial-body"  # set by Envoy beside each body that it passes on, and never a client's
 
 
 def decode(message: bytes) -> Request:
@@ -40,6 +42,24 @@ def decode(message: bytes) -> Request:
         unverified_principal=source.principal,
         unverified_certificate=source.certificate,
         source_address=_text(source.address),
+        body=_body(http, headers),
+    )
+
+
+def _body(http: AttributeContext.HttpRequest, headers: _Headers) -> Body:
+    """The bytes where Envoy packs them (`pack_as_bytes`), else the text that it made of them."""
+    said = headers.get(_PARTIAL, ())
+    size = http.size
+    if not (http.raw_body or http.body or said or size > 0):
+        return NO_BODY
+    if http.raw_body and http.body:
+        raise Refused(Reason.REQUEST_MALFORMED, "the body is given as bytes and as text")
+    return Body(
+        content=http.raw_body or http.body.encode(),
+        declared_bytes=size if size > 0 else None,  # 0 is what protobuf has for nothing said, -1 what gRPC servers send
+        is_partial=bool(said) and said != ("false",),
+        is_exact=not http.body or "!" not in http.body,
+        is_declared_whole=said == ("false",),
     )
 
 

@@ -5,9 +5,7 @@ status message to anyone. So every denial carries a non-zero status *and* an HTT
 is total: a record that cannot be written becomes a fixed denial.
 """
 
-import json
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import assert_never
 
 from google.protobuf.struct_pb2 import Struct
@@ -16,24 +14,28 @@ from google.protobuf.wrappers_pb2 import BoolValue
 from authz.core.decision import Allow, Decision, Deny, StepUp
 from authz.core.reasons import Reason
 from authz.core.record import Record
+from authz.core.request import Request
+from authz.wire.denials import JsonRpcDenials, form
 from authz.wire.pb.envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
 from authz.wire.pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse, DeniedHttpResponse, OkHttpResponse
 from authz.wire.pb.envoy.type.v3.http_status_pb2 import HttpStatus
+
+DENIALS = JsonRpcDenials()
 
 _OK = 0
 _GRPC_STATUS = {400: 3, 401: 16, 403: 7, 429: 8, 503: 14}
 """google.rpc.Code for each HTTP status in use: INVALID_ARGUMENT, UNAUTHENTICATED, and so on."""
 
 
-NO_REMEDY: Mapping[str, object] = MappingProxyType({})
-
-
 class Encoder:
     """The `Encode` port, for a configured task header, and headers that are for us alone (all lower-case)."""
 
-    def __init__(self, task_header: str, removed_headers: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, task_header: str, removed_headers: tuple[str, ...] = (), denials: JsonRpcDenials = DENIALS
+    ) -> None:
         self._task_header = task_header
         self._removed_headers = removed_headers
+        self._denials = denials
 
     def __call__(self, record: Record) -> bytes:
         """The answer for Envoy; never empty, and an allow for nothing but an Allow."""
@@ -42,9 +44,9 @@ class Encoder:
                 case Allow():
                     return self._allow(record)
                 case Deny(reason=reason):
-                    return _deny(record, reason)
+                    return self._deny(record, reason)
                 case StepUp():
-                    return _deny(record, record.decision.reason)
+                    return self._deny(record, record.decision.reason)
                 case _:
                     assert_never(record.decision)
         except Exception:  # noqa: BLE001  whatever could not be written is a denial
@@ -60,9 +62,13 @@ class Encoder:
         response.status.code = _OK
         return response.SerializeToString()
 
+    def _deny(self, record: Record, reason: Reason) -> bytes:
+        told = {**_told(reason, record.arrival.decision_id), **_remedy(record)}
+        return _denial(reason, told, _metadata(record, reason), record.request, self._denials)
 
-def _deny(record: Record, reason: Reason) -> bytes:
-    return _denial(reason, record.arrival.decision_id, _metadata(record, reason), _remedy(record))
+
+def _told(reason: Reason, decision_id: str) -> dict[str, object]:
+    return {"error": "denied", "reason": reason.id, "decision_id": decision_id}
 
 
 def _remedy(record: Record) -> dict[str, object]:
@@ -75,16 +81,18 @@ def _remedy(record: Record) -> dict[str, object]:
     return remedy
 
 
-def _denial(reason: Reason, decision_id: str, metadata: Struct, remedy: Mapping[str, object] = NO_REMEDY) -> bytes:
-    body = json.dumps({"error": "denied", "reason": reason.id, "decision_id": decision_id, **remedy})
+def _denial(
+    reason: Reason, told: Mapping[str, object], metadata: Struct, request: Request | None, denials: JsonRpcDenials
+) -> bytes:
+    worded = form(request, reason, told, denials)
     headers = [
         _set("content-type", "application/json"),
         _set("x-authz-reason", reason.id),
-        _set("x-authz-decision-id", decision_id),
+        _set("x-authz-decision-id", str(told["decision_id"])),
     ]
     if reason.http_status == 401:  # noqa: PLR2004  RFC 9110, 15.5.2: a 401 names the scheme that would help
         headers.append(_set("www-authenticate", "X509-SVID"))
-    denied = DeniedHttpResponse(status=HttpStatus(code=reason.http_status), headers=headers, body=body)  # type: ignore[arg-type]  # an open enum
+    denied = DeniedHttpResponse(status=HttpStatus(code=worded.http_status), headers=headers, body=worded.body)  # type: ignore[arg-type]  # an open enum
     response = CheckResponse(denied_response=denied, dynamic_metadata=metadata)
     response.status.code = _GRPC_STATUS[reason.http_status]
     return response.SerializeToString()
@@ -121,5 +129,5 @@ def _word(decision: Decision) -> str:
             return "step_up"
 
 
-FALLBACK = _denial(Reason.INTERNAL_ERROR, "", Struct())
+FALLBACK = _denial(Reason.INTERNAL_ERROR, _told(Reason.INTERNAL_ERROR, ""), Struct(), None, DENIALS)
 """The answer where no better one can be made."""

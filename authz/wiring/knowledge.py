@@ -20,6 +20,7 @@ from authz.tasks.token import HEADER as TOKEN_HEADER
 from authz.tasks.token import TokenCarrier, TokenTerms
 from authz.tasks.token_keys import TokenKeys
 from authz.wire.decode import decode
+from authz.wire.denials import JsonRpcDenials
 from authz.wire.encode import Encoder
 from authz.wiring.trust import Trust
 
@@ -51,7 +52,7 @@ def read(config_file: Path) -> Knowledge:
     if problems:
         raise Unusable(*problems)
     operations = (*catalog.operations, *OPERATIONS.values())
-    arguments = {name: _KINDS[its_type] for name, its_type in ARGUMENTS.items()}
+    arguments = {name: _KINDS[its_type] for name, its_type in {**catalog.argument_types, **ARGUMENTS}.items()}
     policy = load_policies(settings.policy.directory, operations, settings.policy.groups, arguments)
     return Knowledge(settings, trust, catalog, policy, keys)
 
@@ -88,6 +89,7 @@ def make_pipeline(knowledge: Knowledge, memory: Memory) -> Pipeline:
     """The story, told with these parts."""
     settings = knowledge.settings
     token = settings.identity.jwt
+    denials = JsonRpcDenials(settings.denials.jsonrpc_code, settings.denials.jsonrpc_http_status == "as-reason")
     return Pipeline(
         door=knowledge.trust.door(),
         decode=decode,
@@ -96,6 +98,6 @@ def make_pipeline(knowledge: Knowledge, memory: Memory) -> Pipeline:
         memory=memory,
         catalog=knowledge.catalog,
         policy=knowledge.policy,
-        encode=Encoder(settings.tasks.header, (token.header,) if token and not token.forward else ()),
+        encode=Encoder(settings.tasks.header, (token.header,) if token and not token.forward else (), denials),
         max_staleness_ns=int(settings.tasks.max_staleness_seconds * _NS),
     )

@@ -7,8 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from authz.catalog.http import HttpCatalog, Overlap, Route, Routes
+from authz.catalog.digest import digest
+from authz.catalog.entry import Entry
+from authz.catalog.http import HttpCatalog, Meaning, Overlap, Route, Routes
 from authz.catalog.paths import Template
+from authz.catalog.plain import PlainRoute
 from authz.core.errors import Refused
 from authz.core.hop import ActionClass, Hop, Operation, Sensitivity
 from authz.core.reasons import Reason
@@ -46,7 +49,8 @@ def test_a_hop_is_the_operation_and_its_parameters() -> None:
         sensitivity=Sensitivity.INTERNAL,
     )
     hop = CONTACTS.classify(request("/contacts/caf%C3%A9/notes/a%20b?x=1"))
-    assert Hop(operation, {"contact_id": "café", "note_id": "a b"}) == hop
+    named = {"contact_id": "café", "note_id": "a b"}
+    assert Hop(operation, named, arguments_digest=digest({"path": named, "query_text": "x=1"})) == hop
     assert operation in CONTACTS.operations
 
 
@@ -288,14 +292,14 @@ def test_junk_in_a_path_never_turns_a_denial_into_an_allow(path: str, junk: str,
     assert found(CONTACTS, request(path[:position] + junk + path[position:])) is Reason.PATH_AMBIGUOUS
 
 
-def routes_of(count: int) -> Routes:
+def routes_of(count: int) -> Routes[Meaning]:
     """A service of so many routes, of four segments each."""
-    routes = Routes()
+    routes: Routes[Meaning] = Routes()
     for index in range(count):
         template = Template.parse(f"/v1/things{index}/{{thing_id}}/parts/{{part_id}}")
         resource = f"GET {HOST}{template.text}"
         operation = Operation("crm.r", frozenset({ActionClass.READ}), resource, "crm", "crm", Sensitivity.PUBLIC)
-        routes.add("GET", Route(template, operation))
+        routes.add("GET", Route(template, PlainRoute(Entry(resource, operation))))
     return routes
 
 
@@ -320,5 +324,7 @@ def test_routes_that_leave_a_choice_are_told_apart_from_those_that_do_not() -> N
     assert node.routes == {}
     operation = Operation("crm.x", frozenset({ActionClass.READ}), "GET x", "crm", "crm", Sensitivity.PUBLIC)
     with pytest.raises(Overlap) as overlap:
-        routes.add("GET", Route(Template.parse("/{version}/things0/9/parts/{part_id}"), operation))
-    assert overlap.value.other.operation.action == "crm.r"
+        routes.add(
+            "GET", Route(Template.parse("/{version}/things0/9/parts/{part_id}"), PlainRoute(Entry("other", operation)))
+        )
+    assert overlap.value.resource.startswith("GET crm.example.org/v1/things0/")

@@ -1,0 +1,232 @@
+"""MCP through a real Envoy, with the official `mcp` package as client and server, in the old and the new revision."""
+
+import json
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import anyio
+import httpx2
+import pytest
+from mcp import MCPError
+from mcp.client.client import Client
+from mcp.client.streamable_http import streamable_http_client
+from mcp.server.mcpserver import MCPServer
+from mcp.server.transport_security import TransportSecuritySettings
+
+from authz.core.task import Task
+from authz.demo.agents import Answered
+from tests.support.envoy import Yard, hardened, yard
+from tests.support.spoken import SPEAKER_HOST, Speaker, speaking
+from tests.support.world import SUPPORT
+
+__all__ = ["yard"]  # the fixture
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # the package's own
+
+CATALOG = """\
+services:
+  mail:
+    hosts: [mail.example.org]
+    mcp:
+      path: /mcp
+      session: {action: mail.session, class: read, dataset: mail, sensitivity: public}
+      tools:
+        search_mail:
+          action: mail.search
+          class: read
+          dataset: mail.inbox
+          sensitivity: internal
+          untrusted_input: true
+        send_mail:
+          action: mail.send
+          class: egress
+          dataset: mail.outbox
+          sensitivity: internal
+          arguments:
+            recipient_domains: {at: [/to, /cc], kind: email_domains}
+      resources:
+        "mail://folders/{folder}": {action: mail.folder.read, class: read, dataset: mail.inbox, sensitivity: internal}
+      prompts:
+        reply: {action: mail.prompt, class: read, dataset: mail, sensitivity: public}
+"""
+POLICIES = """\
+@id("support-works-on-mail")
+permit (principal == Agent::"spiffe://example.org/agent/support", action, resource in Dataset::"mail");
+"""
+DENIED = 4030
+
+
+def server() -> MCPServer:
+    """A mail server."""
+    mcp = MCPServer("mail")
+
+    @mcp.tool()
+    def search_mail(query: str) -> str:
+        """Find mail."""
+        return f"found {query}"
+
+    @mcp.tool()
+    def send_mail(to: list[str], text: str, cc: list[str] | None = None) -> str:
+        """Send mail."""
+        return f"sent to {to} {cc}: {text}"
+
+    @mcp.tool()
+    def empty_trash() -> str:
+        """Not in the catalog."""
+        return "emptied"
+
+    @mcp.resource("mail://folders/{folder}")
+    def folder(folder: str) -> str:
+        """A folder."""
+        return f"folder {folder}"
+
+    @mcp.resource("secret://keys/{name}")
+    def key(name: str) -> str:
+        """Not in the catalog."""
+        return f"key {name}"
+
+    @mcp.prompt()
+    def reply(tone: str) -> str:
+        """A prompt."""
+        return f"reply in a {tone} tone"
+
+    return mcp
+
+
+@pytest.fixture(scope="module")
+def speaker(yard: Yard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Speaker]:
+    """The mail server behind Envoy."""
+    security = TransportSecuritySettings(enable_dns_rebinding_protection=False)
+    app = server().streamable_http_app(streamable_http_path="/mcp", transport_security=security)
+    with speaking(yard, tmp_path_factory.mktemp("mcp"), app, CATALOG, POLICIES) as started:
+        yield started
+
+
+def session(speaker: Speaker, task: Task, mode: str, play: Callable[[Client], Awaitable[None]]) -> None:
+    """Play with a client of the official package that is connected in this mode."""
+
+    async def run() -> None:
+        http = httpx2.AsyncClient(verify=speaker.tls(), headers=speaker.headers(task), timeout=30)
+        async with http, Client(streamable_http_client(f"{speaker.url}/mcp", http_client=http), mode=mode) as client:
+            await play(client)
+
+    anyio.run(run)
+
+
+async def refusal(call: Awaitable[Any]) -> tuple[int, str]:
+    """The code and the reason with which a call is refused; fails where it is not."""
+    try:
+        result = await call
+    except MCPError as error:
+        return error.error.code, error.error.data["reason"]
+    raise AssertionError(f"not refused: {result}")
+
+
+MODES = ["legacy", "auto", "2026-07-28"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_session_with_calls_allowed_and_denied(speaker: Speaker, mode: str) -> None:
+    """Connect, list, call: what the task grants is answered; what it does not grant is an error that the client tells."""
+    task = speaker.task("read:mail")
+
+    async def play(client: Client) -> None:
+        tools = await client.list_tools()
+        assert {tool.name for tool in tools.tools} == {"search_mail", "send_mail", "empty_trash"}
+        found = await client.call_tool("search_mail", {"query": "invoice"})
+        assert "found invoice" in str(found.content)
+        sending = client.call_tool("send_mail", {"to": ["ann@example.org"], "text": "hello"})
+        assert await refusal(sending) == (DENIED, "action_not_granted")
+        assert await refusal(client.call_tool("empty_trash", {})) == (DENIED, "action_unknown")
+        again = await client.call_tool("search_mail", {"query": "still open"})
+        assert "found still open" in str(again.content)
+
+    before = len(speaker.reached.requests)
+    session(speaker, task, mode, play)
+    arrived = [json.loads(body) for method, _, body in speaker.reached.requests[before:] if method == "POST"]
+    called = [message["params"]["name"] for message in arrived if message.get("method") == "tools/call"]
+    assert called == ["search_mail", "search_mail"], "what was denied never arrived"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_resources_and_prompts(speaker: Speaker, mode: str) -> None:
+    """Resources are decided by their URI and prompts by their name; those outside the catalog are denied."""
+
+    async def play(client: Client) -> None:
+        assert "folder inbox" in str((await client.read_resource("mail://folders/inbox")).contents)
+        assert "formal tone" in str((await client.get_prompt("reply", {"tone": "formal"})).messages)
+        assert await refusal(client.read_resource("secret://keys/root")) == (DENIED, "action_unknown")
+
+    session(speaker, speaker.task("read:mail"), mode, play)
+
+
+def test_the_audit_names_the_tool(speaker: Speaker) -> None:
+    """The record of a call names the tool as resource, its action and its dataset, and none of the arguments' values."""
+
+    async def play(client: Client) -> None:
+        await client.call_tool("send_mail", {"to": ["ann@example.org"], "text": "top secret"})
+
+    session(speaker, speaker.task("read:mail", "egress:mail.outbox"), "2026-07-28", play)
+    told = [record for record in speaker.last_records(5) if record["action"] == "mail.send"]
+    assert [record["decision"] for record in told] == ["allow"]
+    assert told[0]["resource"] == "MCP mail.example.org/mcp tools/call send_mail"
+    assert told[0]["dataset"] == "mail.outbox"
+    assert "top secret" not in (speaker.world.folder / "audit.jsonl").read_text()
+
+
+CALL = {
+    "jsonrpc": "2.0",
+    "id": 7,
+    "method": "tools/call",
+    "params": {"name": "search_mail", "arguments": {"query": "x"}},
+}
+LIST = {"jsonrpc": "2.0", "id": 7, "method": "tools/list"}
+LONG = b" " * 70_000
+
+SMUGGLED = {
+    "header says list, body calls": ([("mcp-method", "tools/list")], json.dumps(CALL).encode(), "header_mismatch"),
+    "header names another tool": ([("mcp-name", "safe")], json.dumps(CALL).encode(), "header_mismatch"),
+    "two headers": ([("mcp-method", "tools/call"), ("mcp-method", "tools/list")], json.dumps(CALL).encode(), "header_mismatch"),
+    "duplicate member": ([], b'{"jsonrpc":"2.0","id":7,"method":"tools/list","method":"tools/call"}', "body_ambiguous"),
+    "member in other case": ([], b'{"jsonrpc":"2.0","id":7,"method":"tools/list","Method":"tools/call"}', "body_ambiguous"),
+    "batch": ([], json.dumps([LIST, CALL]).encode(), "batch_refused"),
+    "two values": ([], json.dumps(LIST).encode() + json.dumps(CALL).encode(), "body_malformed"),
+    "deep": ([], b'{"jsonrpc":"2.0","id":7,"method":"tools/list","params":' + b"[" * 2000 + b"]" * 2000 + b"}", "body_malformed"),
+    "compressed": ([("content-encoding", "gzip")], json.dumps(LIST).encode(), "body_encoded"),
+    "another type": ([("content-type", "text/plain")], json.dumps(LIST).encode(), "body_type"),
+    "posing as gRPC": ([("content-type", "application/grpc")], json.dumps(LIST).encode(), "body_type"),
+    "no body": ([], b"", "body_missing"),
+    "unknown method": ([], b'{"jsonrpc":"2.0","id":7,"method":"tools/steal"}', "action_unknown"),
+    "unknown revision": ([("mcp-protocol-version", "2099-01-01")], json.dumps(LIST).encode(), "protocol_version"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SMUGGLED)
+def test_what_two_readers_could_read_differently_never_arrives(speaker: Speaker, case: str) -> None:
+    """Headers and bodies that disagree, or bodies of more than one reading, are refused for their own reason."""
+    headers, body, reason = SMUGGLED[case]
+    task = speaker.task("read,egress:mail")
+    kind = [] if any(name == "content-type" for name, _ in headers) else [("content-type", "application/json")]
+    before = len(speaker.reached.requests)
+    caller = speaker.yard.caller(speaker.world.svid(SUPPORT))
+    outcome = caller.call_patiently(
+        hardened(speaker.envoy, SPEAKER_HOST), "POST", "/mcp", [("x-task-id", task.id), *kind, *headers], body
+    )[0]
+    assert isinstance(outcome, Answered), outcome
+    told = [value for name, value in outcome.headers if name == "x-authz-reason"]
+    assert told == [reason]
+    assert len(speaker.reached.requests) == before
+
+
+def test_a_body_above_envoys_limit_never_arrives(speaker: Speaker) -> None:
+    """A body that Envoy does not pass on whole is a 413 of Envoy's, before anybody is asked."""
+    task = speaker.task("read:mail")
+    headers = [("x-task-id", task.id), ("content-type", "application/json")]
+    caller = speaker.yard.caller(speaker.world.svid(SUPPORT))
+    before = len(speaker.reached.requests)
+    outcome = caller.call_patiently(
+        hardened(speaker.envoy, SPEAKER_HOST), "POST", "/mcp", headers, json.dumps(LIST).encode() + LONG
+    )[0]
+    assert isinstance(outcome, Answered), outcome
+    assert outcome.status == 413
+    assert len(speaker.reached.requests) == before

@@ -110,7 +110,7 @@ def speaking(
     app: Any,
     catalog: str,
     policies: str,
-    **settings: Mapping[str, object],  # noqa: ANN401  any ASGI application
+    **settings: Mapping[str, object],
 ) -> Iterator[Speaker]:
     """The application behind an Envoy that asks a server with this catalog and these policies."""
     service, authz = Address(LOOPBACK, free_port()), Address(LOOPBACK, free_port())

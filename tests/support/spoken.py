@@ -39,8 +39,9 @@ class Reached:
 
         async def noting() -> Any:  # noqa: ANN401  as above
             message = await receive()
-            body.extend(message.get("body", b""))
-            if not message.get("more_body"):
+            if message["type"] == "http.request":
+                body.extend(message.get("body", b""))
+            if message["type"] == "http.request" and not message.get("more_body"):
                 self.requests.append((scope["method"], scope["path"], bytes(body)))
             return message
 

@@ -127,10 +127,32 @@ class IdentitySettings(Document):
     jwt: JwtSettings | None = None
 
 
+class TokenSettings(Document):
+    """Txn-Tokens: signed by our own keys for our trust domain, in the header `txn-token`."""
+
+    trust_domain: TrustDomain  # their audience
+    keys_file: FileToBe  # a JWK set with private keys, readable for us alone; made where it does not exist
+    max_lifetime_seconds: Annotated[int, Field(ge=1, le=3600)] = 300
+    stand_alone: bool = False  # whether a token counts where the store has no record of its task
+
+
+class TaskServiceSettings(Document):
+    """Our own API, on a port of its own, over mTLS with `server.svid`."""
+
+    listen: Address
+    max_lifetime_seconds: Annotated[float, Field(gt=0, le=31 * 86400)] = 86400.0  # of a task
+    max_depth: Annotated[int, Field(ge=0, le=7)] = 3  # delegations between a task and the one that was started
+    max_approval_seconds: Annotated[float, Field(gt=0, le=86400)] = 3600.0
+
+
 class TaskSettings(Document):
-    """Where tasks are kept and how old our knowledge of them may be."""
+    """Where tasks are kept, how requests name them, and how old our knowledge of them may be."""
 
     header: HeaderName = "x-task-id"
+    carriers: Annotated[tuple[Literal["handle", "token"], ...], Field(min_length=1)] = ("handle",)
+    token: TokenSettings | None = None
+    service: TaskServiceSettings | None = None
+    keep_expired_seconds: Annotated[float, Field(ge=0)] = 86400.0  # for those who look; then they are deleted
     sqlite_file: FileToBe
     max_staleness_seconds: Annotated[float, Field(ge=0, le=60)] = 1.0
     max_remembered: Annotated[int, Field(ge=64)] = 50_000
@@ -153,7 +175,6 @@ class PolicySettings(Document):
     """What is allowed. `groups` names sets of agents, as `AgentGroup` in policies."""
 
     directory: ExistingFolder
-    cache_entries: Annotated[int, Field(ge=1)] = 10_000
     groups: dict[str, tuple[SpiffeUri, ...]] = Field(default_factory=dict)
 
 
@@ -173,6 +194,17 @@ class Settings(Document):
     policy: PolicySettings
     audit: AuditSettings
     denials: DenialSettings = DenialSettings()
+
+    @model_validator(mode="after")
+    def _tasks_fit(self) -> Self:
+        tasks = self.tasks
+        if "token" in tasks.carriers and tasks.token is None:
+            raise PydanticCustomError("token", "tasks.carriers names token, so tasks.token says which are ours")
+        if tasks.token is not None and tasks.token.trust_domain not in self.identity.trust_domains:
+            raise PydanticCustomError("token", "tasks.token.trust_domain is none of identity.trust_domains")
+        if tasks.service is not None and self.server.transport != "tls":
+            raise PydanticCustomError("service", "tasks.service proves its callers, so server.transport must be tls")
+        return self
 
     @model_validator(mode="after")
     def _envoys_word_needs_a_proven_envoy(self) -> Self:

@@ -9,10 +9,11 @@ Pure, like a check: clocks, ids and the task are brought by the caller.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from authz.core.acts import Act, Approve, End, Put, Reject, Resume, Suspend
 from authz.core.approval import AccessRequest, Approval
-from authz.core.decision import Decision, Deny, Verdict, conclude
+from authz.core.decision import Allow, Decision, Deny, Verdict, conclude
 from authz.core.demand import OPERATIONS, Demand, Draft, arguments_of
 from authz.core.errand import Errand
 from authz.core.errors import Refused
@@ -69,6 +70,14 @@ class Ruling:
     act: Act | None = None
 
 
+class Rules(Protocol):
+    """Decides demands."""
+
+    def rule(self, arrival: Arrival, caller: Identity, demand: Demand, found: Found, fresh: Fresh) -> Ruling:
+        """The decision, told like a check's; it starts as a denial. Pure."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lifecycle:
     """The rules for changes of tasks, and the policies that are asked. `classes_of` tells the catalog's actions."""
@@ -91,7 +100,7 @@ class Lifecycle:
                 errand = Errand((act.task, *(errand.chain if demand.task_id else ())))
             hop = Hop(OPERATIONS[demand.kind], {}, arguments_of(demand, errand))
             _must_not_be_of_ones_own(demand, found.errand, caller)
-            _must_delegate_ones_own(demand, found.errand, caller, hop, arrival.unix_seconds)
+            _must_be_ones_own(demand, found.errand, caller, hop, arrival.unix_seconds)
             verdict = self.policy.decide(Query.about(caller, errand, hop, arrival.unix_seconds))
             decision = conclude(verdict)
         except Refused as refused:
@@ -123,7 +132,7 @@ class Lifecycle:
                 return Approve(demand.task_id, self._approval(demand, found, fresh, name, unix_seconds))
             case "reject":
                 return Reject(demand.task_id, _requested(demand, found).digest)
-            case "get" | "list" | "watch":
+            case "issue_token" | "get" | "list" | "watch":
                 return None
 
     def _must_end_in_time(self, task: Task) -> None:
@@ -134,6 +143,7 @@ class Lifecycle:
         """The child task; raises Refused unless it is narrower than each task above it."""
         errand.must_be_live(unix_seconds)
         parent = errand.task
+        draft = replace(draft, owner=parent.owner)
         child = _drafted(draft, f"{parent.id}.{fresh.id}", name, fresh.transaction, unix_seconds)
         if child.depth > self.limits.max_depth:
             raise Refused(Reason.DELEGATION_TOO_DEEP, f"{parent.id} lies {parent.depth} delegations deep already")
@@ -151,6 +161,26 @@ class Lifecycle:
         lifetime_seconds = min(demand.lifetime_seconds, self.limits.max_approval_seconds)
         expires = min(unix_seconds + lifetime_seconds, found.errand.task.expires_unix_seconds)
         return Approval(fresh.id, request.digest, demand.approval_kind, name, expires)
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorRules:
+    """For an operator at the store itself, who could write it anyway: no policy is asked, the other rules hold."""
+
+    lifecycle: Lifecycle
+    name: str
+
+    def rule(self, arrival: Arrival, caller: Identity, demand: Demand, found: Found, fresh: Fresh) -> Ruling:
+        """The act, by whom the operator is; a refusal where a rule is broken."""
+        decision: Decision
+        act: Act | None = None
+        try:
+            act = self.lifecycle.act(demand, found, fresh, self.name, arrival.unix_seconds)
+            decision = Allow(frozenset({"operator"}))
+        except Refused as refused:
+            decision = Deny(refused.reason, refused.detail)
+        hop = Hop(OPERATIONS[demand.kind], {})
+        return Ruling(Record(arrival, None, None, caller, None, found.errand, hop, None, decision), act)
 
 
 def _drafted(draft: Draft, id: str, started_by: str, transaction: str, unix_seconds: float) -> Task:
@@ -185,18 +215,10 @@ def _must_not_be_of_ones_own(demand: Demand, errand: Errand, caller: Identity) -
         raise Refused(Reason.APPROVAL_OF_ONES_OWN, f"{caller.spiffe_id} works on {errand.task.id}")
 
 
-def _must_delegate_ones_own(demand: Demand, errand: Errand, caller: Identity, hop: Hop, unix_seconds: float) -> None:
-    """Who delegates works on the task, and the task grants delegation, like anything else that is done on it."""
-    if demand.kind == "delegate":
+def _must_be_ones_own(demand: Demand, errand: Errand, caller: Identity, hop: Hop, unix_seconds: float) -> None:
+    """Who delegates, or asks for a token, works on the task; and it grants delegation, like all that is done on it."""
+    if demand.kind in {"delegate", "issue_token"}:
         errand.must_name(caller)
         errand.must_be_live(unix_seconds)
+    if demand.kind == "delegate":
         errand.must_cover(hop.operation)
-
-
-def forecast(task: Task) -> Task:
-    """The task as it is read back from a store: its times in whole milliseconds."""
-    return replace(
-        task,
-        starts_unix_seconds=round(task.starts_unix_seconds * 1000) / 1000,
-        expires_unix_seconds=round(task.expires_unix_seconds * 1000) / 1000,
-    )

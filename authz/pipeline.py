@@ -10,7 +10,8 @@ step of a story without a single refusal replaces it by an allow.
 from dataclasses import dataclass, replace
 
 from authz.core.acts import Act
-from authz.core.decision import Allow, Decision, Deny, Verdict, conclude
+from authz.core.approval import AccessRequest, Approval
+from authz.core.decision import Allow, Decision, Deny, StepUp, Verdict, conclude
 from authz.core.errand import Errand
 from authz.core.errors import Refused
 from authz.core.hop import Hop
@@ -50,6 +51,8 @@ class Pipeline:
         verdict: Verdict | None = None
         decision: Decision = Deny(Reason.INTERNAL_ERROR, "no decision was reached")
         fault: BaseException | None = None
+        asked: AccessRequest | None = None
+        approvals: tuple[Approval, ...] = ()
         provided: Act | None = None
         wants: frozenset[Want] = frozenset()
         now = arrival.unix_seconds
@@ -75,9 +78,16 @@ class Pipeline:
             # 6. What do the policies say?
             verdict = self.policy.decide(Query.about(identity, errand, hop, now))
             decision = conclude(verdict)
-            # 7. What must be kept before the hop may go on?
+            # 7. Did someone approve what needs an approval?
+            if isinstance(decision, StepUp):
+                asked = AccessRequest.of(errand.task.id, identity, hop, decision.kinds)
+                approvals = errand.approvals_for(asked, message, now)
+                decision = Allow(verdict.permits) if approvals else decision
+            # 8. What must be kept before this is said?
             if isinstance(decision, Allow):
-                provided = errand.proceeding(hop.operation, (), message, now)
+                provided = errand.proceeding(hop.operation, approvals, message, now)
+            elif asked is not None:
+                provided = errand.asking(asked)
         except Lacks as lacks:
             wants = lacks.wants
         except Refused as refused:
@@ -86,8 +96,10 @@ class Pipeline:
             raise
         except BaseException as error:  # noqa: BLE001  a defect denies too; a panic in native code is no Exception
             decision, fault = Deny(Reason.INTERNAL_ERROR, f"{type(error).__name__}: {error}"), error
-        record = Record(arrival, asker, request, identity, ticket, errand, hop, verdict, decision, fault)
-        # 8. Say so.
+        record = Record(
+            arrival, asker, request, identity, ticket, errand, hop, verdict, decision, fault, asked, approvals
+        )
+        # 9. Say so.
         return Needs(wants, record) if wants else Answer(self.encode(record), record, provided)
 
     def refuse(self, record: Record, reason: Reason, detail: str) -> Answer:

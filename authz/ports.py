@@ -111,6 +111,26 @@ class TaskNews(Protocol):
         ...
 
 
+class Caller(Protocol):
+    """Proves who calls our own API."""
+
+    def prove(self, arrival: Arrival) -> Identity:
+        """The workload at the other end of the call; raises Refused. Arithmetic, no I/O."""
+        ...
+
+
+class TokenIssuer(Protocol):
+    """Signs Txn-Tokens."""
+
+    def issue(self, task: Task, requester: str, unix_seconds: float) -> str:
+        """A token for the task, which the requester asked for; raises Unavailable where no key may sign."""
+        ...
+
+    def public_keys(self, unix_seconds: float) -> str:
+        """The keys with which tokens are verified, as a JWK Set in JSON."""
+        ...
+
+
 class Audit(Protocol):
     """Keeps the record of answers."""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from authz.core.outcome import Answer
 from authz.pipeline import Pipeline
-from authz.policy.cached import CachedPolicy
+from authz.policy.cedar import CedarPolicy
 from bench.row import Row, median_us
 from tests.support.world import World, arrival_now
 
@@ -23,9 +23,10 @@ def rows() -> Iterator[Row]:
         message = world.check(world.start_task().id)
         running.decide(message)
         engine = running.pipeline.policy
-        if not isinstance(engine, CachedPolicy):
-            raise TypeError("the wiring no longer puts a cache around the engine")
-        uncached = dataclasses.replace(running.pipeline, policy=engine.inner)
+        if not isinstance(engine, CedarPolicy):
+            raise TypeError("the wiring has another engine")
+        fresh = CedarPolicy.of(engine.policies, engine.vocabulary, engine.version, remembers=False)
+        uncached = dataclasses.replace(running.pipeline, policy=fresh)
 
         def check(pipeline: Pipeline) -> None:
             running.store.peek()

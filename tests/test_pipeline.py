@@ -210,13 +210,13 @@ class _Failing:
     error: BaseException
 
     def decide(self, query: Query) -> Verdict:
-        assert query.action
+        assert query.operation
         raise self.error
 
 
 class _Silent:
     def decide(self, query: Query) -> Verdict:
-        return Verdict(frozenset(), frozenset(), (), f"empty for {query.action}")
+        return Verdict(frozenset(), frozenset(), (), f"empty for {query.operation.action}")
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a defect"), _Panic("a panic")], ids=["exception", "panic"])

@@ -21,6 +21,7 @@ from authz.catalog.sections import (
     ServiceSection,
 )
 from authz.catalog.uris import ResourceUris
+from authz.core.demand import ARGUMENTS as RESERVED
 from authz.core.errors import Problem
 from authz.core.hop import ActionClass, Operation, Sensitivity
 from authz.documents import Places
@@ -122,6 +123,8 @@ class Assembly:
         for name, argument in attempt.arguments.items():
             here = (*location, "arguments", name)
             kind = TYPES[argument.kind]
+            if name in RESERVED:
+                self.fault(here, f"the argument {name} is one of the task service's", "Name it otherwise.")
             first = self._kinds.setdefault(name, here)
             if self.argument_types.setdefault(name, kind) is not kind:
                 what = f"the argument {name} is of another type than before"

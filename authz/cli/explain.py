@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from authz.cli.options import Moment, SpiffeIdType, config_option, json_option, shown_time
-from authz.core.decision import Allow
+from authz.core.decision import Allow, StepUp
 from authz.core.record import Record
 from authz.core.spiffe import SpiffeId
 
@@ -95,5 +95,6 @@ def _answer(record: Record) -> list[str]:
     if isinstance(decision, Allow):
         return ["allow"]
     reason = decision.reason
-    found = [f"deny, {reason.http_status} {reason}", reason.meaning]
+    word = "step-up" if isinstance(decision, StepUp) else "deny"
+    found = [f"{word}, {reason.http_status} {reason}", reason.meaning]
     return [*found, decision.detail] if decision.detail else found

@@ -1,210 +1,240 @@
-"""`authz task start | get | list | end`: tasks, in the store that the configuration names."""
+"""`authz task ...`: start, narrow, approve and end errands, at a task service or in the store that this machine has."""
 
-import asyncio
-import json
-import os
-import sys
-import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import click
 
-from authz.cli import EXIT_FAILED
-from authz.cli.options import (
-    UNIT_SECONDS,
-    Duration,
-    GrantType,
-    SpiffeIdType,
-    config_option,
-    json_option,
-    shown_time,
-)
-from authz.core.acts import End, NoSuchTask, Put
+from authz.cli.options import Duration, config_option, json_option
+from authz.cli.task_reach import drafting, reaching, run
 from authz.core.hop import Sensitivity
-from authz.core.ids import uuid7
-from authz.core.spiffe import SCHEME, SpiffeId
-from authz.core.task import Grant, Task, TaskState
-from authz.ports import TaskReader
+from authz.core.spiffe import SpiffeId
+from authz.core.task import Grant
 
-_ID_RANDOMNESS_BYTES = 10
 _PAGE = 1000
-_WIDTH_OF_FILES = 200
-"""Columns, where the table goes to a file or a pipe that has no width of its own."""
 
 
 @click.group("task")
 def command() -> None:
-    """Start, look at and end tasks. Ending one denies its very next hop."""
+    """Start, narrow, approve, look at and end tasks. Ending one denies its very next hop.
+
+    With --server a task service is asked, over mTLS. Without it the embedded store is, which the configuration names.
+    """
 
 
 @command.command("start")
-@config_option
+@reaching
 @json_option
-@click.option(
-    "--agent", "agents", type=SpiffeIdType(), multiple=True, required=True, help="Who works on it; may repeat."
-)
 @click.option("--owner", required=True, help="On whose behalf.")
-@click.option("--purpose", required=True, help="What for, in a few words.")
-@click.option(
-    "--grant", "grants", type=GrantType(), multiple=True, required=True, help="WHAT[,..]:DATASET[,..]; may repeat."
-)
-@click.option(
-    "--ceiling",
-    type=click.Choice([str(each) for each in Sensitivity]),
-    required=True,
-    help="The highest sensitivity it may touch.",
-)
-@click.option("--expires-in", "lifetime_seconds", type=Duration(), required=True, help="Its time: 90s, 15m, 8h, 2d.")
-def start(
-    config_file: Path,
-    as_json: bool,
-    agents: tuple[SpiffeId, ...],
-    owner: str,
-    purpose: str,
-    grants: tuple[Grant, ...],
-    ceiling: str,
-    lifetime_seconds: float,
-) -> None:
-    """Start a task and print its id.
+@drafting
+def start(owner: str, *, as_json: bool, **options: Any) -> None:  # noqa: ANN401  click's options
+    """Start a task and print its id, and its token where the configuration names keys.
 
     A grant names action classes or actions, and datasets: read:crm.contacts, or read,write:crm, or
     mail.message.send:mail. What no grant names is denied; policies can only narrow it.
     """
-    now = int(time.time() * 1000) / 1000
-    task = Task(
-        id=uuid7(now, os.urandom(_ID_RANDOMNESS_BYTES)),
-        owner=owner,
-        purpose=purpose,
-        agents=frozenset(agents),
-        grants=grants,
-        ceiling=Sensitivity[ceiling.upper()],
-        starts_unix_seconds=now,
-        expires_unix_seconds=now + lifetime_seconds,
-        state=TaskState.ACTIVE,
-    )
-    from authz.wiring.store import open_task_store  # noqa: PLC0415  not needed for help
+    from authz.api.methods import START  # noqa: PLC0415  protobuf is not needed for help
+    from authz.api.pb.authz.tasks.v1.tasks_pb2 import StartRequest  # noqa: PLC0415  as above
 
-    with open_task_store(config_file) as store:
-        try:
-            asyncio.run(store.do(Put(task)))
-        except ValueError as error:
-            raise click.BadParameter(f"the task cannot be kept: {error}") from error
-    _print([task], now, as_json=as_json, one=True)
+    draft = _draft(owner, options)
+    _show_started(_ask(options, START, StartRequest(draft=draft)), as_json=as_json)
+
+
+@command.command("delegate")
+@reaching
+@json_option
+@click.argument("task_id")
+@drafting
+def delegate(task_id: str, *, as_json: bool, **options: Any) -> None:  # noqa: ANN401  as above
+    """Delegate part of a task to other agents; it can only be narrower, and ends with the task."""
+    from authz.api.methods import DELEGATE  # noqa: PLC0415  as above
+    from authz.api.pb.authz.tasks.v1.tasks_pb2 import DelegateRequest  # noqa: PLC0415  as above
+
+    draft = _draft("", options)
+    _show_started(_ask(options, DELEGATE, DelegateRequest(task_id=task_id, draft=draft)), as_json=as_json)
+
+
+@command.command("token")
+@reaching
+@click.argument("task_id")
+def token(task_id: str, **options: Any) -> None:  # noqa: ANN401  as above
+    """Print a new token for a task."""
+    from authz.api.methods import ISSUE_TOKEN  # noqa: PLC0415  as above
+    from authz.api.pb.authz.tasks.v1.tasks_pb2 import IssueTokenRequest  # noqa: PLC0415  as above
+
+    click.echo(_ask(options, ISSUE_TOKEN, IssueTokenRequest(task_id=task_id)).token)
+
+
+@command.command("keys")
+@reaching
+def keys(**options: Any) -> None:  # noqa: ANN401  as above
+    """Print the public keys of tokens, as a JWK set."""
+    from authz.api.methods import GET_KEYS  # noqa: PLC0415  as above
+    from authz.api.pb.authz.tasks.v1.tasks_pb2 import GetKeysRequest  # noqa: PLC0415  as above
+
+    click.echo(_ask(options, GET_KEYS, GetKeysRequest()).jwks)
+
+
+@command.command("rotate-keys")
+@config_option
+@click.option("--signs-after", type=Duration(), default="2m", show_default=True, help="So that all know the new key.")
+def rotate_keys(config_file: Path, signs_after: float) -> None:
+    """Add a key that signs tokens soon; the others' tokens count until they have ended."""
+    from authz.wiring.token_keys import rotate  # noqa: PLC0415  as above
+
+    click.echo(f"{rotate(config_file, signs_after)} signs in {signs_after:g} s")
 
 
 @command.command("get")
-@config_option
+@reaching
 @json_option
 @click.argument("task_id")
-def get(config_file: Path, as_json: bool, task_id: str) -> None:
-    """Show one task."""
-    from authz.wiring.store import open_task_store  # noqa: PLC0415  not needed for help
+def get(task_id: str, *, as_json: bool, **options: Any) -> None:  # noqa: ANN401  as above
+    """Show one task, and what its agents ask approvals for."""
+    from authz.api.methods import GET  # noqa: PLC0415  as above
+    from authz.api.pb.authz.tasks.v1.tasks_pb2 import GetRequest  # noqa: PLC0415  as above
+    from authz.cli.task_output import show_one  # noqa: PLC0415  as above
 
-    with open_task_store(config_file) as store:
-        try:
-            task = asyncio.run(store.get(task_id)).task
-        except NoSuchTask:
-            _no_such_task(task_id)
-    _print([task], time.time(), as_json=as_json, one=True)
+    found = _ask(options, GET, GetRequest(task_id=task_id))
+    show_one(found.task, found.access_requests, as_json=as_json)
 
 
 @command.command("list")
-@config_option
+@reaching
 @json_option
 @click.option("--all", "include_past", is_flag=True, help="Ended and expired ones too.")
-def list_(config_file: Path, as_json: bool, include_past: bool) -> None:
+def list_(*, as_json: bool, include_past: bool, **options: Any) -> None:  # noqa: ANN401  as above
     """List the live tasks, oldest first."""
-    from authz.wiring.store import open_task_store  # noqa: PLC0415  not needed for help
+    from authz.cli.task_output import is_past, show_many  # noqa: PLC0415  as above
 
-    now = time.time()
-    with open_task_store(config_file) as store:
-        tasks = [task for task in asyncio.run(_all(store)) if include_past or _state(task, now) == "active"]
-    _print(tasks, now, as_json=as_json, one=False)
+    tasks = run(options, _all)
+    show_many([each for each in tasks if include_past or not is_past(each)], as_json=as_json)
+
+
+@command.command("watch")
+@reaching
+@json_option
+@click.argument("task_id", required=False, default="")
+def watch(task_id: str, *, as_json: bool, **options: Any) -> None:  # noqa: ANN401  as above
+    """Print a line for each change of a task, or of every task, until interrupted."""
+    from authz.api.pb.authz.tasks.v1.tasks_pb2 import WatchRequest  # noqa: PLC0415  as above
+    from authz.cli.task_output import show_change  # noqa: PLC0415  as above
+
+    async def watched(desk: Any) -> None:  # noqa: ANN401  a Desk, which help does not need
+        changes: AsyncIterator[Any] = desk.watch(WatchRequest(task_id=task_id))
+        async for change in changes:
+            show_change(change.task, change.access_requests, as_json=as_json)
+
+    run(options, watched)
 
 
 @command.command("end")
-@config_option
+@reaching
 @click.argument("task_ids", nargs=-1, required=True, metavar="TASK_ID...")
-def end(config_file: Path, task_ids: tuple[str, ...]) -> None:
-    """End tasks for good. When this returns, their next hops are denied."""
-    from authz.wiring.store import open_task_store  # noqa: PLC0415  not needed for help
+def end(task_ids: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401  as above
+    """End tasks for good, with all that they delegated. When this returns, their next hops are denied."""
+    _change(options, "END", "EndRequest", task_ids, "ended")
 
-    with open_task_store(config_file) as store:
+
+@command.command("suspend")
+@reaching
+@click.argument("task_ids", nargs=-1, required=True, metavar="TASK_ID...")
+def suspend(task_ids: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401  as above
+    """Stop tasks, with all that they delegated, until they are resumed."""
+    _change(options, "SUSPEND", "SuspendRequest", task_ids, "suspended")
+
+
+@command.command("resume")
+@reaching
+@click.argument("task_ids", nargs=-1, required=True, metavar="TASK_ID...")
+def resume(task_ids: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401  as above
+    """Let suspended tasks go on."""
+    _change(options, "RESUME", "ResumeRequest", task_ids, "resumed")
+
+
+@command.command("approve")
+@reaching
+@click.argument("task_id")
+@click.argument("digest")
+@click.option("--kind", required=True, help="Which of the approvals that the request asks for.")
+@click.option("--expires-in", "lifetime", type=Duration(), default="15m", show_default=True, help="90s, 15m, 8h, 2d.")
+def approve(task_id: str, digest: str, kind: str, lifetime: float, **options: Any) -> None:  # noqa: ANN401  as above
+    """Let one hop go on that was stopped: `authz task get` shows the digests of what is asked for."""
+    from authz.api.messages import duration  # noqa: PLC0415  as above
+    from authz.api.methods import APPROVE  # noqa: PLC0415  as above
+    from authz.api.pb.authz.tasks.v1.tasks_pb2 import ApproveRequest  # noqa: PLC0415  as above
+
+    request = ApproveRequest(task_id=task_id, digest=digest, kind=kind, lifetime=duration(lifetime))
+    click.echo(f"{_ask(options, APPROVE, request).approval_id} approves {digest}")
+
+
+@command.command("deny")
+@reaching
+@click.argument("task_id")
+@click.argument("digest")
+def deny(task_id: str, digest: str, **options: Any) -> None:  # noqa: ANN401  as above
+    """Say no to what an agent asks for."""
+    from authz.api.methods import DENY  # noqa: PLC0415  as above
+    from authz.api.pb.authz.tasks.v1.tasks_pb2 import DenyRequest  # noqa: PLC0415  as above
+
+    _ask(options, DENY, DenyRequest(task_id=task_id, digest=digest))
+    click.echo(f"{digest} denied")
+
+
+def _draft(owner: str, options: dict[str, Any]) -> Any:  # noqa: ANN401  a message
+    from authz.api.messages import draft_message  # noqa: PLC0415  as above
+    from authz.core.demand import Draft  # noqa: PLC0415  as above
+
+    agents: tuple[SpiffeId, ...] = options.pop("agents")
+    grants: tuple[Grant, ...] = options.pop("grants")
+    return draft_message(
+        Draft(
+            owner=owner,
+            purpose=options.pop("purpose"),
+            agents=frozenset(agents),
+            grants=grants,
+            ceiling=Sensitivity[options.pop("ceiling").upper()],
+            lifetime_seconds=options.pop("lifetime"),
+            idle_seconds=options.pop("idle"),
+            budget_hops=options.pop("budget"),
+        )
+    )
+
+
+def _show_started(started: Any, *, as_json: bool) -> None:  # noqa: ANN401  a message
+    from authz.cli.task_output import show_one  # noqa: PLC0415  as above
+
+    show_one(started.task, (), as_json=as_json, token=started.token)
+
+
+def _change(options: dict[str, Any], method: str, message: str, task_ids: tuple[str, ...], done: str) -> None:
+    from authz.api import methods  # noqa: PLC0415  as above
+    from authz.api.pb.authz.tasks.v1 import tasks_pb2  # noqa: PLC0415  as above
+
+    async def changed(desk: Any) -> None:  # noqa: ANN401  as above
         for task_id in task_ids:
-            try:
-                asyncio.run(store.do(End(task_id)))
-            except NoSuchTask:
-                _no_such_task(task_id)
-            click.echo(f"{task_id} ended")
+            await desk.call(getattr(methods, method), getattr(tasks_pb2, message)(task_id=task_id))
+            click.echo(f"{task_id} {done}")
+
+    run(options, changed)
 
 
-async def _all(reader: TaskReader) -> list[Task]:
-    tasks, after = list[Task](), ""
-    while page := await reader.list(after, _PAGE):
-        tasks.extend(page)
-        after = page[-1].id
-    return tasks
+async def _all(desk: Any) -> list[Any]:  # noqa: ANN401  as above
+    from authz.api.methods import LIST  # noqa: PLC0415  as above
+    from authz.api.pb.authz.tasks.v1.tasks_pb2 import ListRequest  # noqa: PLC0415  as above
+
+    tasks, place = list[Any](), ""
+    while True:
+        page = await desk.call(LIST, ListRequest(page_size=_PAGE, page_token=place))
+        tasks.extend(page.tasks)
+        place = page.next_page_token
+        if not place:
+            return tasks
 
 
-def _no_such_task(task_id: str) -> None:
-    click.echo(f"authz: there is no task {task_id}\n    `authz task list --all` shows those there are.", err=True)
-    raise SystemExit(EXIT_FAILED)
+def _ask(options: dict[str, Any], method: Any, request: Any) -> Any:  # noqa: ANN401  messages
+    async def asked(desk: Any) -> Any:  # noqa: ANN401  as above
+        return await desk.call(method, request)
 
-
-def _state(task: Task, now: float) -> str:
-    if task.state is not TaskState.ACTIVE:
-        return str(task.state)
-    return "expired" if now >= task.expires_unix_seconds else "active"
-
-
-def _document(task: Task, now: float) -> dict[str, object]:
-    return {
-        "id": task.id,
-        "state": _state(task, now),
-        "owner": task.owner,
-        "purpose": task.purpose,
-        "agents": sorted(map(str, task.agents)),
-        "grants": [str(grant) for grant in task.grants],
-        "ceiling": str(task.ceiling),
-        "starts": shown_time(task.starts_unix_seconds),
-        "expires": shown_time(task.expires_unix_seconds),
-    }
-
-
-def _print(tasks: Sequence[Task], now: float, *, as_json: bool, one: bool) -> None:
-    documents = [_document(task, now) for task in tasks]
-    if as_json:
-        click.echo(json.dumps(documents[0] if one else documents, indent=2))
-    elif one:
-        for name, value in documents[0].items():
-            lines = value if isinstance(value, list) else [value]
-            for number, line in enumerate(lines):
-                click.echo(f"{'' if number else name:<9}{line}")
-    elif tasks:
-        _print_table(tasks, now)
-    else:
-        click.echo("no live tasks; `--all` shows past ones")
-
-
-def _print_table(tasks: Sequence[Task], now: float) -> None:
-    from rich.console import Console  # noqa: PLC0415  not needed for help
-    from rich.table import Table  # noqa: PLC0415  as above
-
-    table = Table(box=None, pad_edge=False)
-    for name in ("id", "state", "left"):
-        table.add_column(name, no_wrap=True)
-    for name in ("owner", "agents", "grants", "purpose"):
-        table.add_column(name, overflow="fold")
-    for task in tasks:
-        agents = "\n".join(sorted(agent.uri.removeprefix(SCHEME) for agent in task.agents))
-        grants = "\n".join([*map(str, task.grants), f"up to {task.ceiling}"])
-        table.add_row(task.id, _state(task, now), _left(task, now), task.owner, agents, grants, task.purpose)
-    Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES).print(table)
-
-
-def _left(task: Task, now: float) -> str:
-    """The time that is left, in its largest unit."""
-    seconds = max(0.0, task.expires_unix_seconds - now)
-    unit = next((unit for unit in reversed(UNIT_SECONDS) if seconds >= UNIT_SECONDS[unit]), "s")
-    return f"{seconds / UNIT_SECONDS[unit]:.0f}{unit}"
+    return run(options, asked)

@@ -11,13 +11,16 @@ from authz.core.reasons import Reason
 from authz.core.spiffe import SpiffeId
 from authz.core.task import Grant
 
-Kind = Literal["start", "delegate", "get", "list", "watch", "end", "suspend", "resume", "approve", "reject"]
+Kind = Literal[
+    "start", "delegate", "issue_token", "get", "list", "watch", "end", "suspend", "resume", "approve", "reject"
+]
 
 DATASET = "authz.tasks"
 
 _CLASS_OF: Mapping[Kind, ActionClass] = {
     "start": ActionClass.ADMIN,
     "delegate": ActionClass.DELEGATE,
+    "issue_token": ActionClass.DELEGATE,
     "get": ActionClass.READ,
     "list": ActionClass.READ,
     "watch": ActionClass.READ,
@@ -40,6 +43,18 @@ OPERATIONS: Mapping[Kind, Operation] = {
     for kind, its_class in _CLASS_OF.items()
 }
 """The operations of the task service, beside those of the catalog."""
+
+
+ARGUMENTS: Mapping[str, type] = {
+    "agents": frozenset,
+    "granted_classes": frozenset,
+    "granted_actions": frozenset,
+    "granted_datasets": frozenset,
+    "lifetime_seconds": int,
+    "started_by": str,
+    "approval": str,
+}
+"""What policies may see of a demand, and its type."""
 
 
 @dataclass(frozen=True, slots=True)

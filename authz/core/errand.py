@@ -6,10 +6,10 @@ suspension or expiry of one above is that of all below.
 
 from dataclasses import dataclass
 
-from authz.core.acts import Proceed
-from authz.core.approval import Approval
+from authz.core.acts import Ask, Proceed
+from authz.core.approval import MAX_REQUESTS, AccessRequest, Approval
 from authz.core.errors import Refused
-from authz.core.facts import Facts
+from authz.core.facts import WORST_FACTS, Facts
 from authz.core.hop import Operation
 from authz.core.identity import Identity
 from authz.core.ids import hop_key
@@ -24,6 +24,12 @@ class Errand:
     """`chain` begins with the task that the hop names and ends with the one that a person or service started."""
 
     chain: tuple[Task, ...]
+    is_recorded: bool = True  # False: all that is known of it is a token, so nothing can be kept
+
+    @property
+    def facts(self) -> Facts:
+        """What the session has done; the worst that can be where nothing could be kept."""
+        return self.root.facts if self.is_recorded else WORST_FACTS
 
     @property
     def task(self) -> Task:
@@ -60,12 +66,26 @@ class Errand:
             if task.budget_hops is not None:
                 task.must_afford(hop_key(message))
 
+    def approvals_for(self, request: AccessRequest, message: bytes, unix_seconds: float) -> tuple[Approval, ...]:
+        """The approvals that let the hop of this check go on; empty where any lacks. Raises Refused on a no."""
+        return self.task.approvals_for(request, hop_key(message), unix_seconds)
+
+    def asking(self, request: AccessRequest) -> Ask | None:
+        """What must be kept so that people can approve; None where it is, or where there is no record to keep it by."""
+        if request.digest in self.task.asked or not self.is_recorded:
+            return None
+        if len(self.task.asked) >= MAX_REQUESTS:
+            raise Refused(Reason.ACCESS_REQUESTS_EXHAUSTED, f"{self.task.id} has {len(self.task.asked)}")
+        return Ask(request)
+
     def proceeding(
         self, operation: Operation, approvals: tuple[Approval, ...], message: bytes, unix_seconds: float
     ) -> Proceed | None:
         """What must be kept before the hop of this check may go on; None where nothing is new, which is usual."""
         learned = Facts.of(operation)
         active = self._activity(unix_seconds)
+        if not self.is_recorded:
+            return None
         spends = frozenset(task.id for task in self.chain if task.budget_hops is not None)
         if self.root.facts.covers(learned) and active <= self.root.active_unix_seconds and not spends and not approvals:
             return None

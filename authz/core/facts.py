@@ -51,3 +51,5 @@ class Facts:
 
 
 NO_FACTS = Facts()
+WORST_FACTS = Facts(classes=frozenset(ActionClass), high_water=max(Sensitivity), untrusted_input=True)
+"""For a session of which nothing is known: it may have done anything. Names of actions and datasets it cannot tell."""

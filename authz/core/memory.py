@@ -76,7 +76,7 @@ class Memory:
             # An ended task has a record that says so. One without a record was never ours to end.
             if token is None or not ticket.stands_alone or refused.reason is not Reason.TASK_UNKNOWN:
                 raise
-            return Errand((token.task,))
+            return Errand((token.task,), is_recorded=False)
         if token is not None:
             token.must_agree_with(errand.task)
         return errand

@@ -98,6 +98,7 @@ class Reason(Enum):
     ACTION_NOT_GRANTED = ("action_not_granted", 403, "No grant of the task covers the action on this dataset.")
     SENSITIVITY_ABOVE_CEILING = ("sensitivity_above_ceiling", 403, "The data are above the task's ceiling.")
     POLICY_FORBIDS = ("policy_forbids", 403, "A policy forbids it.")
+    STEP_UP_REQUIRED = ("step_up_required", 403, "A policy asks for an approval first.")
     POLICY_PERMITS_NOTHING = ("policy_permits_nothing", 403, "No policy permits it.")
 
     BUDGET_EXHAUSTED = ("budget_exhausted", 429, "The task has used up its hops.")

@@ -11,12 +11,14 @@ from functools import lru_cache
 from json.encoder import encode_basestring_ascii
 from typing import assert_never
 
-from authz.core.decision import Allow, Decision, Deny, Verdict
+from authz.core.decision import Allow, Decision, Deny, StepUp, Verdict
+from authz.core.errand import Errand
 from authz.core.hop import ActionClass, Hop
 from authz.core.identity import Asker, Identity
 from authz.core.record import Record
 from authz.core.request import Request
 from authz.core.task import Task
+from authz.core.token import Ticket
 from authz.observe.trace import parse_traceparent
 
 MAX_LINE_BYTES = 4096
@@ -24,9 +26,10 @@ MAX_LINE_BYTES = 4096
 
 FIELDS = (
     *("time", "decision_id", "decision", "reason", "detail"),
-    *("agent", "proof", "asker", "task", "owner", "purpose"),
+    *("agent", "proof", "asker", "task", "owner", "purpose", "started_by", "token"),
     *("action", "classes", "resource", "dataset", "sensitivity"),
-    *("method", "host", "path", "policies", "policy_version", "cache_hit"),
+    *("method", "host", "path", "policies", "step_up", "access_request", "approved_by"),
+    *("policy_version", "cache_hit"),
     *("trace_id", "span_id", "source_address", "duration_us"),
 )
 """Every field, in the order in which it stands on the line; each is there always, and null where it is unknown."""
@@ -39,6 +42,8 @@ _NAME = 256
 _WORD = 128
 _METHOD = 32
 _POLICIES = 512
+_APPROVALS = 96
+_CHAIN = 256
 
 _LINE = "{" + ",".join(f'"{name}":%s' for name in FIELDS) + "}\n"
 _NULL = "null"
@@ -65,10 +70,15 @@ def _line(record: Record, duration_seconds: float, long: int) -> str:
         *_outcome(record.decision, long),
         *_caller(record.identity),
         _asker(record.asker),
-        *_errand(record.task),
+        *_task(record.task),
+        _chain(record.errand),
+        _token(record.ticket),
         *_attempt(record.hop),
         *_asked(request, long),
-        _texts(sorted(record.decision.policies)),
+        _texts(sorted(record.decision.policies), _POLICIES),
+        _approvals(record.decision),
+        _NULL if record.access_request is None else _text(record.access_request.digest, _WORD),
+        _texts(sorted(approval.approver for approval in record.approvals), _APPROVALS),
         *_policy(record.verdict),
         _text(trace_id, _WORD),
         _text(span_id, _WORD),
@@ -83,6 +93,8 @@ def _outcome(decision: Decision, long: int) -> tuple[str, str, str]:
             return '"allow"', _NULL, _NULL
         case Deny(reason, detail):
             return '"deny"', f'"{reason.id}"', _text(detail, long)
+        case StepUp():
+            return '"step_up"', f'"{decision.reason.id}"', _text(decision.detail, long)
         case never:
             assert_never(never)
 
@@ -97,10 +109,20 @@ def _asker(asker: Asker | None) -> str:
     return _NULL if asker is None or asker.spiffe_id is None else _text(asker.spiffe_id.uri, _NAME)
 
 
-def _errand(task: Task | None) -> tuple[str, str, str]:
+def _task(task: Task | None) -> tuple[str, str, str]:
     if task is None:
         return _NULL, _NULL, _NULL
     return _text(task.id, _WORD), _text(task.owner, _NAME), _text(task.purpose, _NAME)
+
+
+def _chain(errand: Errand | None) -> str:
+    """Who started the task, and who each task above it, up to the one that was not delegated."""
+    return "[]" if errand is None else _texts((task.started_by for task in errand.chain if task.started_by), _CHAIN)
+
+
+def _token(ticket: Ticket | None) -> str:
+    """Its digest: Txn-Tokens must not be logged verbatim (draft-ietf-oauth-transaction-tokens)."""
+    return _NULL if ticket is None or ticket.token is None else _text(ticket.token.digest, _WORD)
 
 
 def _attempt(hop: Hop | None) -> tuple[str, str, str, str, str]:
@@ -141,13 +163,16 @@ def _second(unix_seconds: int) -> str:
 
 @lru_cache(maxsize=256)
 def _classes(classes: frozenset[ActionClass]) -> str:
-    return _texts(sorted(each.value for each in classes))
+    return _texts(sorted(each.value for each in classes), _POLICIES)
 
 
-def _texts(texts: Iterable[str]) -> str:
+def _approvals(decision: Decision) -> str:
+    return _texts(sorted(decision.kinds), _APPROVALS) if isinstance(decision, StepUp) else "[]"
+
+
+def _texts(texts: Iterable[str], room: int) -> str:
     """A JSON array of the texts; where they are too many, the last that is written is an ellipsis."""
     written: list[str] = []
-    room = _POLICIES
     for text in texts:
         quoted = _text(text, _WORD)
         room -= len(quoted) + 1

@@ -6,7 +6,7 @@ from functools import cache
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 from opentelemetry.util.types import AttributeValue
 
-from authz.core.decision import Allow, Deny
+from authz.core.decision import Allow, Deny, StepUp
 from authz.core.reasons import Reason
 from authz.core.record import Record
 from authz.observe.gauges import Gauge
@@ -34,6 +34,8 @@ class MetricObserver:
                 decision, reason = "allow", None
             case Deny(reason):
                 decision = "deny"
+            case StepUp():
+                decision, reason = "step_up", record.decision.reason
         self._checks.add(1, _labels(decision, reason))
         self._duration.record(duration_seconds, _labels(decision, None))
 

@@ -11,7 +11,7 @@ from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.types import AttributeValue
 
-from authz.core.decision import Allow, Decision, Deny
+from authz.core.decision import Allow, Decision, Deny, StepUp
 from authz.core.hop import Operation
 from authz.core.record import Arrival, Record
 from authz.observe.trace import NO_SPAN, parse_traceparent
@@ -52,12 +52,15 @@ def parent_of(arrival: Arrival) -> Context:
 
 
 def outcome(decision: Decision) -> dict[str, AttributeValue]:
-    """The decision, and the reason of a denial."""
+    """The decision, the reason of a denial, and the approvals that would lift it."""
     match decision:
         case Allow():
             return {"authz.decision": "allow"}
         case Deny(reason):
             return {"authz.decision": "deny", "authz.reason": reason.id}
+        case StepUp(kinds):
+            asked = sorted(map(_carried, kinds))
+            return {"authz.decision": "step_up", "authz.reason": decision.reason.id, "authz.step_up": asked}
 
 
 def _attributes(record: Record) -> dict[str, AttributeValue]:

@@ -1,95 +1,200 @@
-"""Query in, Verdict out: Cedar evaluates every policy of the set.
+"""Query in, Verdict out: the blocks whose scope the query matches, each answered from its table or by Cedar.
 
-Each policy is handed to Cedar as a `forbid`, whatever its effect. Cedar leaves permits unnamed where a forbid is
-satisfied; so asked, it names all that are satisfied, and its own decision can never be an allow. Which of them
-permit is remembered here, and what follows from that is decided in `authz.core.decision`, for all engines alike.
+The verdict is the one that Cedar would give if it evaluated the whole set anew, errors included. What follows from it
+is decided in `authz.core.decision`, for all engines alike.
 """
 
-import json
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Self
 
 import cedarpy
-from cedarpy import pst
+from cachetools import LRUCache
 
 from authz.core.decision import Verdict
 from authz.core.hop import Operation
 from authz.core.query import Query
+from authz.policy.blocks import Block, Written, ask, make_blocks
+from authz.policy.fields import Fields
+from authz.policy.observations import Uid
 from authz.policy.schema import Vocabulary
+from authz.policy.scopes import Scope, ScopeKey, matching
 
 _NOTHING: frozenset[str] = frozenset()
+_MAX_HANDLES = 512
+"""Blocks whose policies Cedar holds parsed; the others are parsed again when a row of theirs is missing."""
+_MAX_AGENTS = 10_000
+_MAX_JOINED = 1_000
+
+_Rows = tuple[frozenset[str], ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, eq=False)
+class _Route:
+    """What agents of one kind meet at one operation: its blocks, and their rows joined to verdicts."""
+
+    operation: Operation
+    blocks: tuple[Block, ...]
+    verdicts: dict[_Rows, Verdict] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
 class CedarPolicy:
-    """A policy set and the catalog it was loaded for. `of` is the way to make one."""
+    """A policy set, the catalog it was loaded for, and what it has answered. `of` is the way to make one.
+
+    For one thread. Its tables are its own: a new policy set is a new object, so no key holds a version.
+    """
 
     version: str
-    operations: frozenset[Operation]
-    ids: frozenset[str]
-    permits: frozenset[str]  # ids; every other policy forbids
-    all_as_forbids: cedarpy.PolicySet
+    policies: tuple[Written, ...]
+    vocabulary: Vocabulary
+    fields: Fields
     entities: cedarpy.Entities
+    remembers: bool
+    hits: int = 0
+    misses: int = 0
+    _blocks: dict[Scope, tuple[Block, ...]]
+    _named: tuple[frozenset[ScopeKey], ...]  # the keys that some policy stands under, by position
+    _step_up: dict[str, str]
+    _routes: dict[frozenset[ScopeKey], dict[tuple[str, str], _Route]] = field(default_factory=dict)
+    _agents: dict[str, dict[tuple[str, str], _Route]] = field(default_factory=dict)
+    _handles: LRUCache[Block, cedarpy.PolicySet] = field(default_factory=lambda: LRUCache(_MAX_HANDLES))
 
     @classmethod
-    def of(cls, policies: Iterable[pst.Template], vocabulary: Vocabulary, version: str) -> Self:
-        """The engine for these policies, whose ids are those that verdicts name; raises NotAVocabulary."""
-        ours = tuple(policies)
-        static = pst.FrozenMap({policy.id: replace(policy, effect="forbid") for policy in ours})
+    def of(cls, policies: Iterable[Written], vocabulary: Vocabulary, version: str, *, remembers: bool = True) -> Self:
+        """The engine for these policies; raises NotAVocabulary. Where it does not remember, Cedar is always asked."""
+        ours, fields = tuple(policies), vocabulary.fields()
+        blocks = make_blocks(ours, fields, vocabulary.above)
         return cls(
             version=version,
-            # As a query can say them: it holds neither of the two marks.
-            operations=frozenset(
-                replace(each, is_privileged=False, brings_untrusted_input=False) for each in vocabulary.operations
-            ),
-            ids=frozenset(policy.id for policy in ours),
-            permits=frozenset(policy.id for policy in ours if policy.effect == "permit"),
-            all_as_forbids=cedarpy.PolicySet.from_pst(pst.PolicySet(pst.FrozenMap(), static, ()), release_gil=True),
+            policies=ours,
+            vocabulary=vocabulary,
+            fields=fields,
             entities=vocabulary.entities(),
+            remembers=remembers,
+            _blocks=blocks,
+            _named=tuple(frozenset(scope[position] for scope in blocks) for position in range(3)),
+            _step_up={policy.id: policy.step_up for policy in ours if policy.step_up},
         )
 
+    @property
+    def ids(self) -> frozenset[str]:
+        """The names of the policies."""
+        return frozenset(policy.id for policy in self.policies)
+
+    @property
+    def rows(self) -> int:
+        """How many rows the tables hold."""
+        return sum(len(block.rows) for blocks in list(self._blocks.values()) for block in blocks)
+
+    @property
+    def evictions(self) -> int:
+        """How many rows were dropped to make room."""
+        return sum(block.evictions for blocks in list(self._blocks.values()) for block in blocks)
+
     def decide(self, query: Query) -> Verdict:
-        """The satisfied policies; whatever goes wrong is an error in the verdict."""
+        """The satisfied policies; whatever goes wrong is an error in the verdict, and is asked again the next time."""
         try:
-            return self._ask(query)
+            return self._decide(query)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # noqa: BLE001  a panic in Cedar is no Exception, and must deny too
             return self._failed(f"{type(error).__name__}: {error}")
 
-    def _ask(self, query: Query) -> Verdict:
-        if _operation(query) not in self.operations:
-            # To Cedar an unknown tool lies in no dataset, so a policy that forbids the dataset would not forbid it.
-            return self._failed(f"the policies were loaded for a catalog without {query.action!r} as asked")
-        result = cedarpy.is_authorized(_request(query), self.all_as_forbids, self.entities)
-        errors = tuple(sorted(result.diagnostics.errors))
-        if result.decision is not cedarpy.Decision.Deny:
-            return self._failed(*(errors or (f"Cedar answered {result.decision.value}",)))
-        satisfied = frozenset(result.diagnostics.reasons)
-        return Verdict(satisfied & self.permits, satisfied - self.permits, errors, self.version)
+    def _decide(self, query: Query) -> Verdict:
+        operation = query.operation
+        routes = self._agents.get(query.agent.uri)
+        if routes is None:
+            routes = self._routes_of(query.agent.uri)
+        route = routes.get((operation.action, operation.resource))
+        if route is None:
+            if operation not in self.vocabulary.operations:
+                # To Cedar an unknown tool lies in no dataset, so what forbids the dataset would not forbid it.
+                return self._failed(f"the policies were loaded for a catalog without {operation.action!r} as asked")
+            route = self._route(query, routes)
+        elif route.operation is not operation and route.operation != operation:
+            return self._failed(f"the policies were loaded for a catalog without {operation.action!r} as asked")
+        fault = query.fault() or (self.fields.mistyped(query) if query.arguments else "")
+        if fault:
+            return self._failed(f"no policy can be asked: {fault}")
+        rows = []
+        if self.remembers:
+            for block in route.blocks:
+                row = block.rows.get(block.key(query))
+                if row is None:
+                    break
+                rows.append(row)
+            else:
+                verdict = route.verdicts.get(tuple(rows))
+                if verdict is not None:
+                    self.hits += 1
+                    return verdict
+        return self._ask(query, route, rows)
+
+    def _ask(self, query: Query, route: _Route, rows: list[frozenset[str]]) -> Verdict:
+        """The verdict, of these first rows and what Cedar says of the blocks after them."""
+        missed, errors = False, set[str]()
+        for block in route.blocks[len(rows) :]:
+            key = block.key(query)
+            row = block.rows.get(key) if self.remembers else None
+            if row is None:
+                missed = True
+                row, failed = ask(block, self._handle(block), query, self.entities, self.fields)
+                errors.update(failed)
+                if self.remembers and not failed:
+                    block.keep(key, row)
+            rows.append(row)
+        self.hits, self.misses = self.hits + (not missed), self.misses + missed
+        if errors:
+            return self._joined(route, rows, tuple(sorted(errors)))
+        remembered = self._joined(route, rows, (), from_cache=self.remembers)
+        if len(route.verdicts) >= _MAX_JOINED:
+            route.verdicts.clear()
+        route.verdicts[tuple(rows)] = remembered
+        return self._joined(route, rows, ()) if missed else remembered
+
+    def _joined(
+        self, route: _Route, rows: list[frozenset[str]], errors: tuple[str, ...], *, from_cache: bool = False
+    ) -> Verdict:
+        pairs = list(zip(route.blocks, rows, strict=True))
+        permits = _NOTHING.union(*(row for block, row in pairs if block.permits))
+        forbids = _NOTHING.union(*(row for block, row in pairs if not block.permits))
+        liftable = {id: kind for id, kind in self._step_up.items() if id in forbids} if self._step_up else {}
+        return Verdict(permits, forbids, errors, self.version, from_cache, liftable)
+
+    def _routes_of(self, uri: str) -> dict[tuple[str, str], _Route]:
+        """The routes of the agent's kind: agents that no policy tells apart share them."""
+        kind = self._kind(0, ("Agent", uri))
+        if len(self._agents) >= _MAX_AGENTS:
+            self._agents.clear()
+        routes = self._agents[uri] = self._routes.setdefault(kind, {})
+        return routes
+
+    def _route(self, query: Query, routes: dict[tuple[str, str], _Route]) -> _Route:
+        operation = query.operation
+        route = _Route(operation, self.blocks(query))
+        routes[operation.action, operation.resource] = route
+        return route
+
+    def blocks(self, query: Query) -> tuple[Block, ...]:
+        """The blocks whose scope the query matches."""
+        action, resource = query.operation.action, query.operation.resource
+        agents = self._kind(0, ("Agent", query.agent.uri))
+        actions, tools = self._kind(1, ("Action", action)), self._kind(2, ("Tool", resource))
+        scopes = (
+            (agent, action, tool) for agent in sorted(agents) for action in sorted(actions) for tool in sorted(tools)
+        )
+        return tuple(block for scope in scopes for block in self._blocks.get(scope, ()))
+
+    def _kind(self, position: int, uid: Uid) -> frozenset[ScopeKey]:
+        """All that the policies can tell of an entity by their scopes."""
+        return frozenset(self._named[position].intersection(matching(uid, self.vocabulary.above(uid))))
+
+    def _handle(self, block: Block) -> cedarpy.PolicySet:
+        handle = self._handles.get(block)
+        if handle is None:
+            handle = self._handles[block] = block.handle()
+        return handle
 
     def _failed(self, *errors: str) -> Verdict:
         return Verdict(_NOTHING, _NOTHING, errors, self.version)
-
-
-def _operation(query: Query) -> Operation:
-    return Operation(query.action, query.classes, query.resource, query.service, query.dataset, query.sensitivity)
-
-
-def _request(query: Query) -> dict[str, object]:
-    """The request as `schema.cedarschema` describes it. Cedar is not given the schema again: a Query has its types."""
-    context = {
-        "task": {"purpose": query.purpose, "owner": query.owner, "ceiling": query.ceiling},
-        "classes": sorted(map(str, query.classes)),
-        "dataset": query.dataset,
-        "sensitivity": query.sensitivity,
-        "utc_hour": query.utc_hour,
-        "utc_weekday": query.utc_weekday,
-    }
-    return {
-        "principal": {"type": "Agent", "id": query.agent.uri},
-        "action": {"type": "Action", "id": query.action},
-        "resource": {"type": "Tool", "id": query.resource},
-        "context": json.dumps(context),
-    }

@@ -4,6 +4,7 @@ All of it would load, and then silently neither permit nor forbid, or could not 
 """
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 
@@ -14,6 +15,7 @@ from authz.core.spiffe import NotASpiffeId, SpiffeId
 
 _HOLDERS = frozenset({"AgentGroup", "Dataset", "Service"})
 _CLASSES = frozenset(map(str, ActionClass))
+_APPROVAL = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 
 Fault = tuple[str, str]
 """What is wrong, and the remedy."""
@@ -28,6 +30,8 @@ def faults(policy: pst.Template, names: Mapping[str, frozenset[str]]) -> Iterato
     if not id.strip() or not id.isprintable():
         what = f"the @id {id!r} is not a name" if id else "the policy has no @id"
         yield what, 'Write @id("a-name-of-its-own") before it; decisions and the audit record name policies by it.'
+    if "step_up" in policy.annotations:
+        yield from _of_step_up(policy)
     for uid in sorted(pst.entity_uids(policy), key=str):
         yield from _unknown(uid, names)
     for uid in sorted(set(_compared(policy)), key=str):
@@ -37,6 +41,15 @@ def faults(policy: pst.Template, names: Mapping[str, frozenset[str]]) -> Iterato
 
 def _has_slot(policy: pst.Template) -> bool:
     return any(isinstance(getattr(scope, "entity", None), pst.Slot) for scope in (policy.principal, policy.resource))
+
+
+def _of_step_up(policy: pst.Template) -> Iterator[Fault]:
+    kind = policy.annotations["step_up"]
+    if policy.effect == "permit":
+        yield "@step_up on a permit: an approval lifts a forbid", "Write it before the forbid that it is to lift."
+    if not _APPROVAL.fullmatch(kind):
+        what = f"@step_up names no kind of approval: {kind!r}"
+        yield what, 'Write @step_up("owner"): lower-case letters, digits, dashes and underscores.'
 
 
 def _unknown(uid: pst.EntityUid, names: Mapping[str, frozenset[str]]) -> Iterator[Fault]:

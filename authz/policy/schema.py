@@ -5,19 +5,25 @@ groups are above them.
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from itertools import accumulate
+from types import MappingProxyType
 from typing import Self
 
 import cedarpy
 
 from authz.core.hop import ActionClass, Operation
 from authz.core.spiffe import NotASpiffeId, SpiffeId
+from authz.policy.fields import Fields, Kind
 
 _FIXED = resources.files("authz.policy").joinpath("schema.cedarschema").read_text(encoding="utf-8")
 _CLASS_NAMES = frozenset(map(str, ActionClass))
+
+_PARAMETER = re.compile(r"\{(\w+)\}")  # the catalog names an operation by its template
+_NO_ARGUMENTS: Mapping[str, Kind] = MappingProxyType({})
 
 _Uid = tuple[str, str]  # entity type, id
 
@@ -36,16 +42,37 @@ class Vocabulary:
 
     operations: frozenset[Operation]
     groups: Mapping[str, frozenset[SpiffeId]]
+    arguments: Mapping[str, Kind]
+    _parents: Mapping[_Uid, frozenset[_Uid]] = field(repr=False)
+    _above: dict[_Uid, frozenset[_Uid]] = field(repr=False)
 
     @classmethod
-    def of(cls, operations: Iterable[Operation], groups: Mapping[str, tuple[str, ...]]) -> Self:
-        """The vocabulary of a catalog, and of `groups` from their name to their SPIFFE IDs; raises NotAVocabulary."""
+    def of(
+        cls,
+        operations: Iterable[Operation],
+        groups: Mapping[str, tuple[str, ...]],
+        arguments: Mapping[str, Kind] = _NO_ARGUMENTS,
+    ) -> Self:
+        """The vocabulary of a catalog, and of `groups` from their name to their SPIFFE IDs; raises NotAVocabulary.
+
+        `arguments` are those that the catalog chose for policies, by their name, with their type.
+        """
         ours = frozenset(operations)
         members, faults = _members(groups)
         faults += _contradictions(ours)
         if faults:
             raise NotAVocabulary(*faults)
-        return cls(ours, members)
+        parents = _parents(ours, members)
+        return cls(ours, members, dict(arguments), parents, {uid: _climb(uid, parents) for uid in parents})
+
+    def fields(self) -> Fields:
+        """The places that a policy can name."""
+        names = {name for operation in self.operations for name in _PARAMETER.findall(operation.resource)}
+        return Fields.of(self.arguments, names)
+
+    def above(self, uid: _Uid) -> frozenset[_Uid]:
+        """The entity and all that it is in. One that is not in the vocabulary, as most agents, is in nothing."""
+        return self._above.get(uid) or frozenset({uid})
 
     def names(self) -> dict[str, frozenset[str]]:
         """The ids that exist, by entity type. Agents are not among them: any SPIFFE ID may call."""
@@ -63,23 +90,12 @@ class Vocabulary:
         They are parsed with the schema because the schema alone holds the action classes: without it,
         `action in Action::"egress"` is false, and the policy that forbids egress forbids nothing.
         """
-        parents: dict[_Uid, set[_Uid]] = {}
-        for operation in self.operations:
-            chain = [("Dataset", name) for name in _datasets(operation.dataset)]
-            parents[("Tool", operation.resource)] = {chain[-1], ("Service", operation.service)}
-            parents.setdefault(("Service", operation.service), set())
-            for wider, narrower in zip([None, *chain], chain, strict=False):
-                parents[narrower] = {wider} if wider else set()
-        for group, members in self.groups.items():
-            parents.setdefault(("AgentGroup", group), set())
-            for agent in members:
-                parents.setdefault(("Agent", agent.uri), set()).add(("AgentGroup", group))
         document = [
             {"uid": _uid(*child), "attrs": {}, "parents": [_uid(*each) for each in sorted(above)]}
-            for child, above in sorted(parents.items())
+            for child, above in sorted(self._parents.items())
+            if child[0] != "Action"
         ]
-        actions = {operation.action: operation.classes for operation in self.operations}
-        schema = _schema(actions)
+        schema = _schema({operation.action: operation.classes for operation in self.operations}, self)
         try:
             return cedarpy.Entities.from_json_str(json.dumps(document), schema)
         except ValueError as error:
@@ -97,12 +113,24 @@ class Vocabulary:
         actions |= {operation.action: operation.classes for operation in present if operation.action in names}
         one_of_each = {operation.classes: operation.action for operation in present}
         actions |= {action: classes for classes, action in one_of_each.items()}
-        return _schema(actions)
+        return _schema(actions, self)
+
+    def schema_text(self) -> str:
+        """The whole schema, in Cedar's syntax: for editors, and for other tools of Cedar's."""
+        return schema_text({operation.action: operation.classes for operation in self.operations}, self.fields())
 
 
-def schema_text(actions: Mapping[str, frozenset[ActionClass]]) -> str:
-    """The schema with these actions and their classes, in Cedar's schema syntax."""
-    return "\n".join([_FIXED, *(_action_line(action, actions[action]) for action in sorted(actions))])
+def schema_text(actions: Mapping[str, frozenset[ActionClass]], fields: Fields) -> str:
+    """The schema with these actions, their classes and these fields, in Cedar's schema syntax."""
+    records = [_record_line(name, fields) for name in ("arguments", "parameters")]
+    return "\n".join([_FIXED, *records, *(_action_line(action, actions[action]) for action in sorted(actions))])
+
+
+def _record_line(name: str, fields: Fields) -> str:
+    members = [
+        f"{quoted(place[-1])}?: {fields.by_place[place].kind.value}" for place in fields.below(("context", name))
+    ]
+    return f"type {name.capitalize()} = {{ {', '.join(members)} }};"
 
 
 def quoted(text: str) -> str:
@@ -110,9 +138,33 @@ def quoted(text: str) -> str:
     return '"' + "".join(each if each.isprintable() and each not in '"\\' else _escaped(each) for each in text) + '"'
 
 
-def _schema(actions: Mapping[str, frozenset[ActionClass]]) -> cedarpy.Schema:
+def _parents(
+    operations: frozenset[Operation], groups: Mapping[str, frozenset[SpiffeId]]
+) -> dict[_Uid, frozenset[_Uid]]:
+    """Each entity with those right above it."""
+    parents: dict[_Uid, set[_Uid]] = {("Action", name): set() for name in _CLASS_NAMES}
+    for operation in operations:
+        parents["Action", operation.action] = {("Action", str(each)) for each in operation.classes}
+        chain = [("Dataset", name) for name in _datasets(operation.dataset)]
+        parents["Tool", operation.resource] = {chain[-1], ("Service", operation.service)}
+        parents.setdefault(("Service", operation.service), set())
+        for wider, narrower in zip([None, *chain], chain, strict=False):
+            parents[narrower] = {wider} if wider else set()
+    for group, members in groups.items():
+        parents.setdefault(("AgentGroup", group), set())
+        for agent in members:
+            parents.setdefault(("Agent", agent.uri), set()).add(("AgentGroup", group))
+    return {child: frozenset(above) for child, above in parents.items()}
+
+
+def _climb(uid: _Uid, parents: Mapping[_Uid, frozenset[_Uid]]) -> frozenset[_Uid]:
+    """The entity and all above it. Nothing can be above itself: each kind of entity lies above the one before."""
+    return frozenset({uid}).union(*(_climb(above, parents) for above in parents[uid]))
+
+
+def _schema(actions: Mapping[str, frozenset[ActionClass]], vocabulary: Vocabulary) -> cedarpy.Schema:
     try:
-        return cedarpy.Schema.from_str(schema_text(actions))
+        return cedarpy.Schema.from_str(schema_text(actions, vocabulary.fields()))
     except ValueError as error:
         raise NotAVocabulary(f"Cedar does not take its names: {error}") from error
 

@@ -8,23 +8,28 @@ error, a name that nothing in the catalog has, a template that nothing links, a 
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 import cedarpy
 from cedarpy import pst
 
-from authz.core.errors import Place, Problem, Unusable
+from authz.core.errors import Place, Problem, Unusable, collecting
 from authz.core.hop import Operation
 from authz.documents import read
+from authz.policy.blocks import Written
 from authz.policy.cedar import CedarPolicy
 from authz.policy.faults import faults
+from authz.policy.fields import Fields, Kind
+from authz.policy.observations import NotObservable
 from authz.policy.schema import NotAVocabulary, Vocabulary
 from authz.policy.statements import Lines, Statement, split
 
+_NO_ARGUMENTS: Mapping[str, Kind] = MappingProxyType({})
 _NO_GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+_PORTION = 16
 _INCOMPLETE = "unexpected end of input"
 _NAMES_WHERE = re.compile(r'^for policy `[^`]*`, | for Action::"(?:\\.|[^"\\])*"')
 _NO_ACTION = "unable to find an applicable action"
@@ -51,25 +56,48 @@ class _File:
     def place(self, offset: int) -> Place:
         return Place(self.path, *self.lines.position(offset))
 
+
+@dataclass(frozen=True, slots=True)
+class _Portion:
+    """Some statements of a file that are looked at together: all at once would keep the interpreter too long."""
+
+    file: _File
+    first: int
+    statements: Sequence[Statement]
+
+    @property
+    def text(self) -> str:
+        return "\n".join(statement.text for statement in self.statements)
+
+    def statement_of(self, policy_id: str) -> Statement:
+        """The statement that Cedar counts as `policy0`, `policy1` and so on."""
+        return self.statements[int(policy_id.removeprefix("policy"))]
+
     def place_of(self, policy_id: str) -> Place:
-        """Where the policy stands that Cedar counts as `policy0`, `policy1` and so on."""
+        """Where it stands."""
         digits = policy_id.removeprefix("policy")
         known = digits.isdecimal() and int(digits) < len(self.statements)
-        return self.place(self.statements[int(digits)].offset) if known else Place(self.path)
+        return self.file.place(self.statements[int(digits)].offset) if known else Place(self.file.path)
 
 
 @dataclass(frozen=True, slots=True)
 class _Policy:
-    """A policy as written; `named` has its @id as its id."""
+    """A policy and where it stands."""
 
     place: Place
-    named: pst.Template
+    written: Written
 
 
 def load_policies(
-    folder: Path, operations: Iterable[Operation], groups: Mapping[str, tuple[str, ...]] = _NO_GROUPS
+    folder: Path,
+    operations: Iterable[Operation],
+    groups: Mapping[str, tuple[str, ...]] = _NO_GROUPS,
+    arguments: Mapping[str, Kind] = _NO_ARGUMENTS,
+    breathe: Callable[[], None] = lambda: None,
 ) -> CedarPolicy:
     """The policies of the folder, for this catalog and these groups of SPIFFE IDs; raises Unusable with all problems.
+
+    `breathe` is called between portions of the work, none of which takes more than a few milliseconds.
 
     Its version is a digest of the names and contents of the files.
     """
@@ -77,17 +105,17 @@ def load_policies(
     files: list[_File] = []
     policies: list[_Policy] = []
     try:
-        vocabulary = Vocabulary.of(operations, groups)
+        vocabulary = Vocabulary.of(operations, groups, arguments)
         for path in _paths(folder):
             try:
                 files.append(_File.of(path))
-                policies += _policies(files[-1], vocabulary)
+                policies += _policies(files[-1], vocabulary, breathe)
             except Unusable as unusable:
                 problems += unusable.problems
         problems += _repeated(policies)
         if problems:
             raise Unusable(*problems)
-        return CedarPolicy.of((policy.named for policy in policies), vocabulary, _digest(files))
+        return CedarPolicy.of((policy.written for policy in policies), vocabulary, _digest(files))
     except NotAVocabulary as error:
         remedy = "Correct the catalog, or the groups in the configuration."
         what = "policies cannot speak of this catalog: "
@@ -106,31 +134,58 @@ def _paths(folder: Path) -> list[Path]:
     return paths
 
 
-def _policies(file: _File, vocabulary: Vocabulary) -> list[_Policy]:
+def _policies(file: _File, vocabulary: Vocabulary, breathe: Callable[[], None]) -> list[_Policy]:
     """The policies of one file; raises Unusable."""
-    for statement in file.statements:
-        if excess := statement.excess():
-            raise Unusable(Problem(file.place(statement.offset), f"not accepted: {excess}", "Write several policies."))
-    try:
-        parsed = cedarpy.policies_to_pst(file.text)
-    except ValueError as error:
-        raise Unusable(*_syntax_problems(file, str(error))) from error
-    written = {**parsed.static_policies, **parsed.templates}
-    if not written:
+    if not file.statements:
         raise Unusable(Problem(Place(file.path), "holds no policy", "Write one, or remove the file."))
-    names = vocabulary.names()
-    problems = [Problem(file.place_of(id), *each) for id, policy in written.items() for each in faults(policy, names)]
+    found: list[_Policy] = []
+    problems: list[Problem] = []
+    names, fields = vocabulary.names(), vocabulary.fields()
+    for first in range(0, len(file.statements), _PORTION):
+        breathe()
+        portion = _Portion(file, first, file.statements[first : first + _PORTION])
+        with collecting(problems):
+            found += _policies_of(portion, vocabulary, names, fields)
+    if problems:
+        raise Unusable(*problems)
+    return found
+
+
+def _policies_of(
+    portion: "_Portion", vocabulary: Vocabulary, names: Mapping[str, frozenset[str]], fields: Fields
+) -> Iterator[_Policy]:
+    """The policies of these statements; raises Unusable."""
+    for statement in portion.statements:
+        if excess := statement.excess():
+            place = portion.file.place(statement.offset)
+            raise Unusable(Problem(place, f"not accepted: {excess}", "Write several policies."))
+    try:
+        parsed = cedarpy.policies_to_pst(portion.text)
+    except ValueError as error:
+        raise Unusable(*_syntax_problems(portion, str(error))) from error
+    written = {**parsed.static_policies, **parsed.templates}
+    if len(written) != len(portion.statements):
+        raise Unusable(Problem(Place(portion.file.path), "cannot be divided into policies", "Correct the syntax."))
+    problems = [
+        Problem(portion.place_of(id), *each) for id, policy in written.items() for each in faults(policy, names)
+    ]
     told = {problem.place for problem in problems}
-    problems += (problem for problem in _type_problems(file, parsed, vocabulary) if problem.place not in told)
+    problems += (problem for problem in _type_problems(portion, parsed, vocabulary) if problem.place not in told)
     if problems:
         raise Unusable(*sorted(problems, key=lambda problem: (problem.place.line, problem.place.column)))
-    return [_Policy(file.place_of(id), replace(policy, id=policy.annotations["id"])) for id, policy in written.items()]
+    for id, policy in written.items():
+        place = portion.place_of(id)
+        try:
+            yield _Policy(place, Written.of(policy, portion.statement_of(id).text, fields))
+        except NotObservable as error:
+            remedy = "Write it with the operators of Cedar 4.5, over the places of the schema."
+            raise Unusable(Problem(place, f"not understood: {error}", remedy)) from error
 
 
-def _syntax_problems(file: _File, message: str) -> list[Problem]:
+def _syntax_problems(portion: "_Portion", message: str) -> list[Problem]:
     """One problem for each statement that cannot be parsed on its own, at the token that is in the way."""
-    problems: list[Problem] = []
-    for statement in file.statements:
+    file, problems = portion.file, list[Problem]()
+    for statement in portion.statements:
         error = _syntax_error(statement.text)
         if not error:
             continue
@@ -150,26 +205,26 @@ def _syntax_error(text: str) -> str:
     return ""
 
 
-def _type_problems(file: _File, parsed: pst.PolicySet, vocabulary: Vocabulary) -> Iterator[Problem]:
+def _type_problems(portion: _Portion, parsed: pst.PolicySet, vocabulary: Vocabulary) -> Iterator[Problem]:
     """What Cedar's validator finds, in its strict mode; the same said of several actions is said once."""
     uids = pst.entity_uids(parsed.static_policies) | pst.entity_uids(parsed.templates)
     schema = vocabulary.schema_for(frozenset(uid.id for uid in uids if str(uid.type) == "Action"))
-    result = cedarpy.validate_policies(file.text, schema, release_gil=True)
+    result = cedarpy.validate_policies(portion.text, schema, release_gil=True)
     found = sorted({(error.policy_id, _NAMES_WHERE.sub("", error.error)) for error in result.errors})
     caused = {policy_id for policy_id, what in found if not what.startswith(_NO_ACTION)}
     for policy_id, what in found:
         if not what.startswith(_NO_ACTION):
-            yield Problem(file.place_of(policy_id), what, _TYPE_REMEDY)
+            yield Problem(portion.place_of(policy_id), what, _TYPE_REMEDY)
         elif policy_id not in caused:
-            yield Problem(file.place_of(policy_id), what, _NO_ACTION_REMEDY)
+            yield Problem(portion.place_of(policy_id), what, _NO_ACTION_REMEDY)
     if not found and not result.validation_passed:
-        yield Problem(Place(file.path), "Cedar does not validate it and does not say why", _TYPE_REMEDY)
+        yield Problem(Place(portion.file.path), "Cedar does not validate it and does not say why", _TYPE_REMEDY)
 
 
 def _repeated(policies: list[_Policy]) -> Iterator[Problem]:
     first: dict[str, Place] = {}
     for policy in policies:
-        id = policy.named.id
+        id = policy.written.id
         if id in first:
             yield Problem(policy.place, f"the @id {id!r} is taken by the policy at {first[id]}", "Give it another.")
         first.setdefault(id, policy.place)

@@ -38,7 +38,7 @@ def make_server(handler: Handler, health: Health, limits: Limits) -> grpc.aio.Se
     server = grpc.aio.server(options=_options(limits))
 
     async def check(message: bytes, context: grpc.aio.ServicerContext) -> bytes:
-        peer = _peer(context.auth_context())
+        peer = peer_of(context)
         return await handler(message, context.invocation_metadata() or (), peer, context.time_remaining())
 
     methods = {CHECK_METHOD: grpc.unary_unary_rpc_method_handler(check)}
@@ -51,6 +51,13 @@ def make_health_server(health: Health, limits: Limits) -> grpc.aio.Server:
     """A server that answers health alone."""
     server = grpc.aio.server(options=_options(limits))
     health_pb2_grpc.add_HealthServicer_to_server(health.servicer, server)
+    return server
+
+
+def make_plain_server(handlers: grpc.GenericRpcHandler) -> grpc.aio.Server:
+    """A server of other methods, with the library's own limits."""
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    server.add_generic_rpc_handlers((handlers,))
     return server
 
 
@@ -71,8 +78,9 @@ def _add(server: grpc.aio.Server, address: str, tls: TlsSource | None) -> int:
     return int(server.add_secure_port(address, server_credentials(tls)))
 
 
-def _peer(shown: Mapping[str, Sequence[bytes]]) -> Peer:
+def peer_of(context: grpc.aio.ServicerContext) -> Peer:
     """Who called, over TLS 1.3: grpc would also take 1.2, and has no switch against it; such a caller is nobody."""
+    shown: Mapping[str, Sequence[bytes]] = context.auth_context()
     if shown.get(_VERSION) != [_TLS_1_3] or _CERTIFICATE not in shown:
         return UNKNOWN
     certificate, intermediates = shown[_CERTIFICATE][0], b"".join(shown.get(_INTERMEDIATES, ()))

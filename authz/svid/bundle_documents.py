@@ -20,6 +20,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
 
 from authz.core.errors import Place, Problem, Unusable
+from authz.strict_json import NotAJsonObject, read_json_object
 from authz.svid.bundles import NotATrustBundle, TrustBundle, must_be_authority
 from authz.svid.certificates import (
     NotACertificate,
@@ -29,7 +30,6 @@ from authz.svid.certificates import (
     split_pem,
     without_warnings,
 )
-from authz.svid.strict_json import NotAJsonObject, read_json_object
 
 _PEM_REMEDY = "Leave only the trust domain's CA certificates in the file, as its authority publishes them."
 _JSON_REMEDY = "Fetch the bundle document of the trust domain again, and leave it as its authority publishes it."

@@ -1,7 +1,7 @@
 """The door: who may ask us at all, by the certificate that the TLS peer of our own port showed."""
 
 from authz.core.errors import Refused
-from authz.core.identity import Asker
+from authz.core.identity import Asker, Identity
 from authz.core.reasons import Reason
 from authz.core.record import Arrival
 from authz.core.spiffe import SpiffeId
@@ -16,6 +16,19 @@ class OpenDoor:
     def admit(self, arrival: Arrival) -> Asker:  # noqa: ARG002  nobody is asked for anything
         """An asker without a name."""
         return _ANYONE
+
+
+class ProvenCaller:
+    """For our own API: whoever proves a SPIFFE ID of a configured trust domain; what each may, policies say."""
+
+    def __init__(self, prover: Prover) -> None:
+        self._prover = prover
+
+    def prove(self, arrival: Arrival) -> Identity:
+        """The workload at the other end of the call; raises Refused."""
+        if not arrival.unverified_asker_certificate:
+            raise Refused(Reason.IDENTITY_MISSING, "no certificate over TLS 1.3")
+        return self._prover.prove(arrival.unverified_asker_certificate, arrival, arrival.unverified_asker_chain)
 
 
 class GuardedDoor:

@@ -4,9 +4,7 @@ Time is asked of a `Token` at each use, so that a token may be remembered. No pa
 and algorithm is ever told.
 """
 
-import base64
 import math
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,14 +18,10 @@ from joserfc.jwk import ECKey, RSAKey
 from authz.core.errors import Refused
 from authz.core.reasons import Reason
 from authz.core.spiffe import SpiffeId
+from authz.jose import NotAToken, read_compact, read_moment
 from authz.svid.bundles import Bundles
 from authz.svid.names import read_workload_id
-from authz.svid.strict_json import NotAJsonObject, read_json_object
 
-MAX_TOKEN_CHARACTERS = 8192
-"""A JWT-SVID has some hundred characters, with the longest RSA signatures in use about two thousand."""
-
-_COMPACT = re.compile(r"([A-Za-z0-9_-]++)\.([A-Za-z0-9_-]++)\.([A-Za-z0-9_-]++)")
 _HEADER = frozenset({"alg", "kid", "typ"})
 _TYPES = frozenset({"JWT", "JOSE"})
 _RSA = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
@@ -69,25 +63,10 @@ def prove_token(unverified_token: str, bundles: Bundles, audiences: frozenset[st
 
 
 def _read(unverified_token: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Header and claims. The form is asked here, because joserfc reads some base64 and JSON that is not canonical."""
-    if len(unverified_token) > MAX_TOKEN_CHARACTERS:
-        raise Refused(Reason.JWT_MALFORMED, f"longer than {MAX_TOKEN_CHARACTERS} characters")
-    parts = _COMPACT.fullmatch(unverified_token)
-    if parts is None:
-        raise Refused(Reason.JWT_MALFORMED, "not three parts of base64url")
     try:
-        header, claims, _ = map(_decoded, parts.groups())
-        return read_json_object(header), read_json_object(claims)
-    except (NotAJsonObject, ValueError) as error:
+        return read_compact(unverified_token)
+    except NotAToken as error:
         raise Refused(Reason.JWT_MALFORMED, str(error)) from error
-
-
-def _decoded(part: str) -> bytes:
-    """RFC 7515 section 2: without padding, and with no bit set that base64 does not use; raises ValueError."""
-    content = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
-    if base64.urlsafe_b64encode(content).rstrip(b"=") != part.encode():
-        raise ValueError("base64url that is not canonical")
-    return content
 
 
 def _read_header(header: dict[str, Any]) -> tuple[str, str]:
@@ -137,15 +116,10 @@ def _begins(claims: dict[str, Any]) -> float:
 
 
 def _moment(claims: dict[str, Any], name: str) -> float:
-    value = claims[name]
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        try:
-            moment = float(value)
-        except OverflowError:
-            moment = math.inf
-        if math.isfinite(moment):
-            return moment
-    raise Refused(Reason.JWT_MALFORMED, f"{name} is no time")
+    try:
+        return read_moment(claims, name)
+    except NotAToken as error:
+        raise Refused(Reason.JWT_MALFORMED, str(error)) from error
 
 
 def _must_be_signed(unverified_token: str, algorithm: str, key: PublicKeyTypes) -> None:

@@ -5,16 +5,16 @@ status message to anyone. So every denial carries a non-zero status *and* an HTT
 is total: a record that cannot be written becomes a fixed denial.
 """
 
+from collections.abc import Mapping
 from typing import assert_never
 
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.wrappers_pb2 import BoolValue
 
-from authz.core.decision import Allow, Deny
+from authz.core.decision import Allow, Decision, Deny, StepUp
 from authz.core.reasons import Reason
 from authz.core.record import Record
-from authz.core.request import Request
-from authz.wire.denials import JsonRpcDenials, form
+from authz.wire.denials import Form, JsonRpcDenials, form
 from authz.wire.pb.envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
 from authz.wire.pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse, DeniedHttpResponse, OkHttpResponse
 from authz.wire.pb.envoy.type.v3.http_status_pb2 import HttpStatus
@@ -44,6 +44,8 @@ class Encoder:
                     return self._allow(record)
                 case Deny(reason=reason):
                     return self._deny(record, reason)
+                case StepUp():
+                    return self._deny(record, record.decision.reason)
                 case _:
                     assert_never(record.decision)
         except Exception:  # noqa: BLE001  whatever could not be written is a denial
@@ -60,15 +62,22 @@ class Encoder:
         return response.SerializeToString()
 
     def _deny(self, record: Record, reason: Reason) -> bytes:
-        metadata = _metadata(record, reason)
-        return _denial(reason, record.arrival.decision_id, metadata, record.request, self._denials)
+        told = {"error": "denied", "reason": reason.id, "decision_id": record.arrival.decision_id, **_remedy(record)}
+        return _denial(reason, told, _metadata(record, reason), form(record.request, reason, told, self._denials))
 
 
-def _denial(
-    reason: Reason, decision_id: str, metadata: Struct, request: Request | None, denials: JsonRpcDenials
-) -> bytes:
-    told = {"error": "denied", "reason": reason.id, "decision_id": decision_id}
-    worded = form(request, reason, told, denials)
+def _remedy(record: Record) -> dict[str, object]:
+    """The kinds of approval that would turn the denial into an allow, and the access request to name to approvers."""
+    if not isinstance(record.decision, StepUp):
+        return {}
+    remedy: dict[str, object] = {"step_up": sorted(record.decision.kinds)}
+    if record.access_request is not None:
+        remedy["access_request"] = record.access_request.digest
+    return remedy
+
+
+def _denial(reason: Reason, told: Mapping[str, object], metadata: Struct, worded: Form) -> bytes:
+    decision_id = str(told["decision_id"])
     headers = [
         _set("content-type", "application/json"),
         _set("x-authz-reason", reason.id),
@@ -90,7 +99,7 @@ def _set(name: str, value: str) -> HeaderValueOption:
 def _metadata(record: Record, reason: Reason | None) -> Struct:
     """For Envoy's access log, in the namespace `envoy.filters.http.ext_authz`."""
     found = {
-        "decision": "deny" if reason else "allow",
+        "decision": _word(record.decision),
         "decision_id": record.arrival.decision_id,
         "reason": reason.id if reason else "",
         "agent": record.identity.spiffe_id.uri if record.identity else "",
@@ -103,5 +112,18 @@ def _metadata(record: Record, reason: Reason | None) -> Struct:
     return metadata
 
 
-FALLBACK = _denial(Reason.INTERNAL_ERROR, "", Struct(), None, DENIALS)
+def _word(decision: Decision) -> str:
+    match decision:
+        case Allow():
+            return "allow"
+        case Deny():
+            return "deny"
+        case StepUp():
+            return "step_up"
+
+
+_UNRECORDED = {"error": "denied", "reason": Reason.INTERNAL_ERROR.id, "decision_id": ""}
+FALLBACK = _denial(
+    Reason.INTERNAL_ERROR, _UNRECORDED, Struct(), form(None, Reason.INTERNAL_ERROR, _UNRECORDED, DENIALS)
+)
 """The answer where no better one can be made."""

@@ -1,24 +1,32 @@
 """All that a configuration names, read and validated; and the pipeline that stands on it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from authz.catalog.file import load_catalog
 from authz.catalog.http import HttpCatalog
-from authz.config import Settings, load_settings
+from authz.config import Settings, TaskSettings, TokenSettings, load_settings
+from authz.core.demand import ARGUMENTS, OPERATIONS
 from authz.core.errors import Problem, Unusable, collecting
 from authz.core.memory import Memory
 from authz.pipeline import Pipeline
-from authz.policy.cached import CachedPolicy
 from authz.policy.cedar import CedarPolicy
+from authz.policy.fields import Kind
 from authz.policy.source import load_policies
-from authz.tasks.carriers import HandleCarrier
+from authz.ports import Carrier
+from authz.tasks.carriers import EitherCarrier, HandleCarrier
+from authz.tasks.token import HEADER as TOKEN_HEADER
+from authz.tasks.token import TokenCarrier, TokenTerms
+from authz.tasks.token_keys import TokenKeys
 from authz.wire.decode import decode
 from authz.wire.denials import JsonRpcDenials
 from authz.wire.encode import Encoder
 from authz.wiring.trust import Trust
 
 _NS = 1_000_000_000
+_REMEMBERED = 10_000
+_KINDS: Mapping[type, Kind] = {frozenset: Kind.SET, int: Kind.LONG, str: Kind.STRING, bool: Kind.BOOL}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +37,7 @@ class Knowledge:
     trust: Trust
     catalog: HttpCatalog
     policy: CedarPolicy
+    token_keys: TokenKeys | None
 
 
 def read(config_file: Path) -> Knowledge:
@@ -37,11 +46,43 @@ def read(config_file: Path) -> Knowledge:
     with collecting(problems):
         trust = Trust.read(config_file, settings)
     with collecting(problems):
-        catalog = load_catalog(settings.catalog.file)
+        catalog = read_catalog(settings)
+    with collecting(problems):
+        keys = token_keys(settings.tasks)
     if problems:
         raise Unusable(*problems)
-    policy = load_policies(settings.policy.directory, catalog.operations, settings.policy.groups)
-    return Knowledge(settings, trust, catalog, policy)
+    operations = (*catalog.operations, *OPERATIONS.values())
+    arguments = {name: _KINDS[its_type] for name, its_type in {**catalog.argument_types, **ARGUMENTS}.items()}
+    policy = load_policies(settings.policy.directory, operations, settings.policy.groups, arguments)
+    return Knowledge(settings, trust, catalog, policy, keys)
+
+
+def read_catalog(settings: Settings) -> HttpCatalog:
+    """The catalog that the settings name; raises Unusable."""
+    return load_catalog(settings.catalog.file)
+
+
+def token_keys(tasks: TaskSettings) -> TokenKeys | None:
+    """The keys in their file, which may still have to be made: none, then, and no token counts."""
+    if tasks.token is None:
+        return None
+    keys = TokenKeys(tasks.token.keys_file)
+    if tasks.token.keys_file.exists():
+        keys.load()
+    return keys
+
+
+def token_terms(token: TokenSettings) -> TokenTerms:
+    """What tokens of ours are like."""
+    return TokenTerms(token.trust_domain, token.max_lifetime_seconds, stand_alone=token.stand_alone)
+
+
+def _carrier(tasks: TaskSettings, keys: TokenKeys | None) -> Carrier:
+    handle = HandleCarrier(tasks.header)
+    if "token" not in tasks.carriers or tasks.token is None or keys is None:
+        return handle
+    token = TokenCarrier(keys, token_terms(tasks.token), cache_entries=_REMEMBERED)
+    return EitherCarrier(handle, token, TOKEN_HEADER) if "handle" in tasks.carriers else token
 
 
 def make_pipeline(knowledge: Knowledge, memory: Memory) -> Pipeline:
@@ -53,10 +94,10 @@ def make_pipeline(knowledge: Knowledge, memory: Memory) -> Pipeline:
         door=knowledge.trust.door(),
         decode=decode,
         verifier=knowledge.trust.verifier(),
-        carrier=HandleCarrier(settings.tasks.header),
+        carrier=_carrier(settings.tasks, knowledge.token_keys),
         memory=memory,
         catalog=knowledge.catalog,
-        policy=CachedPolicy(knowledge.policy, max_entries=settings.policy.cache_entries),
+        policy=knowledge.policy,
         encode=Encoder(settings.tasks.header, (token.header,) if token and not token.forward else (), denials),
         max_staleness_ns=int(settings.tasks.max_staleness_seconds * _NS),
     )

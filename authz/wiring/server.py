@@ -21,6 +21,7 @@ from authz.tasks.sqlite import SqliteTasks
 from authz.wire.encode import FALLBACK
 from authz.wiring.gauges import trust_gauges
 from authz.wiring.knowledge import Knowledge, make_pipeline, read
+from authz.wiring.tasks import keep_house, make_first_key, make_task_server
 from authz.wiring.trust import Trust
 
 _log = logging.getLogger("authz")
@@ -39,8 +40,10 @@ async def _serve(knowledge: Knowledge, started: float) -> None:
     audit = JsonLinesAudit(settings.audit.file)
     health, trust = Health(), knowledge.trust
     telemetry = make_telemetry("authz", __version__, trust_gauges(trust))
+    make_first_key(knowledge)
+    pipeline = make_pipeline(knowledge, memory)
     checks = Checks(
-        make_pipeline(knowledge, memory),
+        pipeline,
         store,
         store,
         audit,
@@ -50,6 +53,11 @@ async def _serve(knowledge: Knowledge, started: float) -> None:
         later=asyncio.get_running_loop().call_soon,
     )
     trust.start()
+    endpoints = _endpoints(settings.server, trust, checks, health)
+    if settings.tasks.service is not None:
+        tasks = make_task_server(knowledge, store, audit, pipeline.policy)
+        endpoints = (*endpoints, Endpoint("tasks", tasks, settings.tasks.service.listen, trust.tls_material))
+    housekeeping = asyncio.create_task(keep_house(knowledge, store))
     hooks = Hooks(
         on_start=lambda: _log.info("serving after %.3f s", time.perf_counter() - started),
         on_hangup=lambda: _reopen(audit),
@@ -57,8 +65,9 @@ async def _serve(knowledge: Knowledge, started: float) -> None:
     )
     drain = Drain(settings.server.drain_seconds, settings.server.stop_grace_seconds)
     try:
-        await run(_endpoints(settings.server, trust, checks, health), health, drain, hooks)
+        await run(endpoints, health, drain, hooks)
     finally:
+        housekeeping.cancel()
         await trust.stop()
         telemetry.shutdown(settings.server.stop_grace_seconds)
         audit.close()

@@ -16,7 +16,7 @@ from authz.svid.bundle_documents import load_bundle_file
 from authz.svid.bundle_files import BundleFiles
 from authz.svid.bundle_store import BundleStore
 from authz.svid.bundles import Bundles
-from authz.svid.door import GuardedDoor, OpenDoor
+from authz.svid.door import GuardedDoor, OpenDoor, ProvenCaller
 from authz.svid.endpoint import NotAnEndpoint, read_endpoint
 from authz.svid.jwt import JwtVerifier
 from authz.svid.own import OwnIdentity, OwnSvidFiles
@@ -95,6 +95,10 @@ class Trust:
         if server.transport == "plaintext":
             return OpenDoor()
         return GuardedDoor(self._prover, frozenset(map(SpiffeId.parse, server.envoys)))
+
+    def caller(self) -> ProvenCaller:
+        """Who calls our own API."""
+        return ProvenCaller(self._prover)
 
     def verifier(self) -> Verifier:
         """Who is proven to call, in the configured mode, with a layer for tokens where they are configured."""

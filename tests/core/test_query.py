@@ -2,12 +2,14 @@
 
 import dataclasses
 import datetime as dt
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from authz.core.errand import Errand
+from authz.core.facts import Facts
 from authz.core.hop import ActionClass, Hop, Operation, Sensitivity
 from authz.core.identity import Identity, Proof
 from authz.core.query import Query
@@ -24,9 +26,10 @@ OPERATION = Operation(
     "crm.contacts",
     Sensitivity.CONFIDENTIAL,
 )
-HOP = Hop(OPERATION, {"contact_id": "42"})
+HOP = Hop(OPERATION, {"contact_id": "42"}, {"amount": 5})
+FACTS = Facts(high_water=Sensitivity.INTERNAL, untrusted_input=True)
 TASK = Task(
-    id="an-errand",
+    id="an-errand.of.another",
     owner="alice@example.org",
     purpose="answer ticket 4711",
     agents=frozenset({SUPPORT}),
@@ -35,6 +38,7 @@ TASK = Task(
     starts_unix_seconds=0,
     expires_unix_seconds=2_000_000_000,
     state=TaskState.ACTIVE,
+    facts=FACTS,
 )
 
 moments = st.floats(0, 253_402_300_799)
@@ -44,20 +48,21 @@ def test_a_query_says_who_does_what_on_whose_behalf() -> None:
     """Each fact of the hop, the task and the caller stands in its own place."""
     expected = Query(
         agent=SUPPORT,
-        action="crm.contact.read",
-        classes=frozenset({ActionClass.READ}),
-        resource="GET crm.example.org/contacts/{contact_id}",
-        service="crm",
-        dataset="crm.contacts",
-        sensitivity=Sensitivity.CONFIDENTIAL,
+        operation=OPERATION,
         purpose="answer ticket 4711",
         owner="alice@example.org",
         ceiling=Sensitivity.RESTRICTED,
+        depth=2,
+        age_seconds=1_764_165_599,
+        remaining_seconds=235_834_401,
         utc_hour=13,
         utc_weekday=3,
+        facts=FACTS,
+        arguments={"amount": 5},
+        parameters={"contact_id": "42"},
     )
     assert expected == Query.about(
-        IDENTITY, Errand((TASK,)), HOP, dt.datetime(2026, 11, 25, 13, 59, 59, tzinfo=dt.UTC).timestamp()
+        IDENTITY, Errand((TASK,)), HOP, dt.datetime(2025, 11, 26, 13, 59, 59, tzinfo=dt.UTC).timestamp()
     )
 
 
@@ -84,12 +89,34 @@ def test_the_day_turns_at_midnight_utc(hour: int, weekday: int, moment: str) -> 
     assert (hour, weekday) == (query.utc_hour, query.utc_weekday)
 
 
-@given(hour=st.integers(0, 70_000_000), seconds=st.floats(0, 3599.9), task_id=st.text())
-def test_what_never_repeats_is_not_in_it(hour: int, seconds: float, task_id: str) -> None:
-    """Two hops of one hour that differ in task id, path values and minutes are one question, with one answer."""
-    other_task = dataclasses.replace(TASK, id=task_id, expires_unix_seconds=hour)
-    other_hop = dataclasses.replace(HOP, parameters={"contact_id": task_id})
-    one = Query.about(IDENTITY, Errand((TASK,)), HOP, hour * 3600)
-    other = Query.about(IDENTITY, Errand((other_task,)), other_hop, hour * 3600 + seconds)
-    assert one == other
-    assert hash(one) == hash(other)
+@given(seconds=st.floats(0, 0.9), task_id=st.text("abc"))
+def test_what_names_one_task_or_one_hop_is_not_in_it(seconds: float, task_id: str) -> None:
+    """Two hops of one second that differ in nothing but the task's id are one question, with one answer."""
+    other_task = dataclasses.replace(TASK, id=f"{task_id}.x.y")
+    one, other = (
+        Query.about(IDENTITY, Errand((TASK,)), HOP, 3600),
+        Query.about(IDENTITY, Errand((other_task,)), HOP, 3600 + seconds / 10**6),
+    )
+    assert dataclasses.replace(one, remaining_seconds=0) == dataclasses.replace(other, remaining_seconds=0)
+    assert hash(one) == hash(dataclasses.replace(one))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"purpose": "\ud800"},
+        {"owner": "a\udfffb"},
+        {"utc_hour": 2**63},
+        {"age_seconds": -(2**63)},
+        {"arguments": {"to": "\ud800"}},
+        {"arguments": {"tags": frozenset({"a", "\ud800"})}},
+        {"arguments": {"amount": 2**63}},
+        {"parameters": {"contact_id": "\udc80"}},
+    ],
+    ids=str,
+)
+def test_what_an_engine_cannot_be_told_is_a_fault_of_the_question(changes: dict[str, Any]) -> None:
+    """Lone surrogates and numbers beyond 64 bits are seen before any policy is asked, read by one or not."""
+    query = Query.about(IDENTITY, Errand((TASK,)), HOP, 3600)
+    assert query.fault() == ""
+    assert dataclasses.replace(query, **changes).fault()

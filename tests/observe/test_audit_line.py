@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import re
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authz.core.decision import Allow, Deny, Verdict
+from authz.core.decision import Allow, Deny, StepUp, Verdict
 from authz.core.errand import Errand
 from authz.core.hop import ActionClass, Hop, Sensitivity
 from authz.core.identity import Asker, Identity, Proof
@@ -44,6 +45,8 @@ def test_the_line_of_an_allowed_hop_tells_all_that_was_found_out() -> None:
         "task": "01990000-0000-7000-8000-00000000002a",
         "owner": "alice@example.org",
         "purpose": "answer ticket 4711",
+        "started_by": ["spiffe://example.org/portal"],
+        "token": None,
         "action": "crm.contact.read",
         "classes": ["read"],
         "resource": "GET crm.example.org/contacts/{contact_id}",
@@ -53,6 +56,9 @@ def test_the_line_of_an_allowed_hop_tells_all_that_was_found_out() -> None:
         "host": "crm.example.org",
         "path": "/contacts/42",
         "policies": ["support-works-on-contacts"],
+        "step_up": [],
+        "access_request": None,
+        "approved_by": [],
         "policy_version": "2f6a8c",
         "cache_hit": True,
         "trace_id": example.TRACE_ID,
@@ -65,7 +71,7 @@ def test_the_line_of_an_allowed_hop_tells_all_that_was_found_out() -> None:
 
 def test_what_was_not_reached_is_null() -> None:
     """A check that ended at its first step has a line too, with every field, and null where nothing is known."""
-    nothing = dict.fromkeys(("asker", "request", "identity", "task", "hop", "verdict"))
+    nothing = dict.fromkeys(("errand", "ticket", "asker", "request", "identity", "hop", "verdict"))
     arrival = example.arrival(traceparent="")
     fields = read(example.denied(Reason.REQUEST_MALFORMED, "not a CheckRequest", arrival=arrival, **nothing), 2.5)
     expected = {
@@ -75,6 +81,9 @@ def test_what_was_not_reached_is_null() -> None:
         "reason": "request_malformed",
         "detail": "not a CheckRequest",
         "policies": [],
+        "started_by": [],
+        "step_up": [],
+        "approved_by": [],
         "duration_us": 2_500_000,
     }
     assert dict.fromkeys(FIELDS) | expected == fields
@@ -173,6 +182,16 @@ def test_the_time_is_exact_to_the_microsecond(unix_seconds: float) -> None:
     assert abs(elapsed_us - Fraction(unix_seconds) * 1_000_000) < 1
 
 
+def test_a_step_up_names_the_approvals_and_the_policies_that_ask_for_them() -> None:
+    """The line of a step-up says which kinds of approval would help, and which policies forbid until then."""
+    decision = StepUp(frozenset({"reviewer", "owner"}), frozenset({"stale-needs-review"}))
+    fields = read(example.record(decision=decision))
+    assert fields["decision"] == "step_up"
+    assert fields["reason"] == "step_up_required"
+    assert fields["step_up"] == ["owner", "reviewer"]
+    assert fields["policies"] == ["stale-needs-review"]
+
+
 def test_the_longest_line_there_can_be_fits_a_pipe() -> None:
     """With every text as long as it may be and of the widest characters, a line has at most 4,096 bytes."""
     wide = SMILE * 5000
@@ -198,9 +217,10 @@ def test_the_longest_line_there_can_be_fits_a_pipe() -> None:
             max(Reason, key=lambda reason: len(reason.id)), wide, frozenset(f"{wide}{number}" for number in range(50))
         ),
     )
-    data = line(longest, 86_400)
-    assert len(data) <= MAX_LINE_BYTES
-    assert json.loads(data)["policies"][-1] == "…"
+    for decision in (longest.decision, StepUp(longest.decision.policies, longest.decision.policies)):
+        data = line(replace(longest, decision=decision), 86_400)
+        assert len(data) <= MAX_LINE_BYTES
+        assert json.loads(data)["policies"][-1] == "…"
 
 
 def test_long_texts_are_cut_where_it_shows() -> None:

@@ -7,6 +7,7 @@ from authz.core.hop import ActionClass, Operation, Sensitivity
 from authz.core.query import Query
 from authz.core.spiffe import SpiffeId
 from authz.policy.cedar import CedarPolicy
+from authz.policy.fields import Kind
 from authz.policy.source import load_policies
 
 SUPPORT = SpiffeId.parse("spiffe://example.org/ns/agents/sa/support")
@@ -54,6 +55,7 @@ GET_SALARY = Operation(
 )
 OPERATIONS = (GET_CONTACT, SET_CONTACT, SEND_MAIL, SEND_CONTACTS, GET_SALARY)
 GROUPS = {"front-office": (str(SUPPORT),)}
+ARGUMENTS = {"amount": Kind.LONG, "to": Kind.STRING, "tags": Kind.SET, "urgent": Kind.BOOL}
 
 SUPPORT_RIGHTS = """
 @id("support-works-on-the-crm")
@@ -96,18 +98,16 @@ when { context.utc_hour * 9223372036854775807 > 0 };
 
 
 def query(operation: Operation = GET_CONTACT, agent: SpiffeId = SUPPORT) -> Query:
-    """A Tuesday noon's question, for a task that may see all."""
+    """A Tuesday noon's question, for a task that may see all, at its beginning."""
     return Query(
         agent=agent,
-        action=operation.action,
-        classes=operation.classes,
-        resource=operation.resource,
-        service=operation.service,
-        dataset=operation.dataset,
-        sensitivity=operation.sensitivity,
+        operation=operation,
         purpose="answer ticket 4711",
         owner="alice@example.org",
         ceiling=Sensitivity.RESTRICTED,
+        depth=0,
+        age_seconds=60,
+        remaining_seconds=3600,
         utc_hour=12,
         utc_weekday=2,
     )
@@ -123,4 +123,4 @@ def load(folder: Path, *texts: str) -> CedarPolicy:
     folder.mkdir(parents=True, exist_ok=True)
     for number, text in enumerate(texts):
         (folder / f"{number}.cedar").write_text(text, encoding="utf-8")
-    return load_policies(folder, OPERATIONS, GROUPS)
+    return load_policies(folder, OPERATIONS, GROUPS, ARGUMENTS)

@@ -9,20 +9,21 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from authz.core.decision import Allow, Deny, Verdict, conclude
+from authz.core.decision import Allow, Deny, StepUp, Verdict, conclude
 from authz.core.hop import Operation, Sensitivity
 from authz.core.query import Query
 from authz.core.reasons import Reason
 from authz.core.spiffe import SpiffeId
+from authz.policy.blocks import MAX_ROWS
 from authz.policy.cedar import CedarPolicy
-from authz.policy.schema import Vocabulary, schema_text
+from authz.policy.schema import Vocabulary
 from authz.ports import Policy
 from tests.policy import examples
 from tests.policy.random_policies import policy_texts, queries
 
 
 @pytest.fixture
-def company(tmp_path: Path) -> Policy:
+def company(tmp_path: Path) -> CedarPolicy:
     """The policies of a company that lets its support agent work on the CRM."""
     return examples.load(tmp_path, examples.COMPANY)
 
@@ -91,7 +92,7 @@ def test_a_set_without_a_satisfied_policy_denies(tmp_path: Path) -> None:
 
 def test_an_empty_set_denies() -> None:
     """An engine without any policy permits nothing."""
-    policy = CedarPolicy.of((), Vocabulary.of(examples.OPERATIONS, {}), "none")
+    policy = CedarPolicy.of([], Vocabulary.of(examples.OPERATIONS, {}), "none")
     assert Deny(Reason.POLICY_PERMITS_NOTHING) == conclude(policy.decide(examples.query()))
 
 
@@ -244,41 +245,148 @@ def test_being_stopped_is_no_verdict(company: Policy, monkeypatch: pytest.Monkey
         company.decide(examples.query())
 
 
-SCHEMA = cedarpy.Schema.from_str(schema_text({each.action: each.classes for each in examples.OPERATIONS}))
-ENTITIES = Vocabulary.of(examples.OPERATIONS, {}).entities()
+VOCABULARY = Vocabulary.of(examples.OPERATIONS, examples.GROUPS, examples.ARGUMENTS)
+SCHEMA = cedarpy.Schema.from_str(VOCABULARY.schema_text())
+ENTITIES = VOCABULARY.entities()
 
 
 def cedars_own_answer(policies: cedarpy.PolicySet, query: Query) -> cedarpy.AuthzResult:
     """Cedar asked in the plain way: the text as written, the request held against the schema."""
+    operation, facts = query.operation, query.facts
     context = {
-        "task": {"purpose": query.purpose, "owner": query.owner, "ceiling": int(query.ceiling)},
-        "classes": [str(each) for each in query.classes],
-        "dataset": query.dataset,
-        "sensitivity": int(query.sensitivity),
+        "task": {
+            "purpose": query.purpose,
+            "owner": query.owner,
+            "ceiling": int(query.ceiling),
+            "depth": query.depth,
+            "age_seconds": query.age_seconds,
+            "remaining_seconds": query.remaining_seconds,
+        },
+        "session": {
+            "actions": list(facts.actions),
+            "classes": [str(each) for each in facts.classes],
+            "datasets": list(facts.datasets),
+            "high_water": int(facts.high_water),
+            "untrusted_input": facts.untrusted_input,
+        },
+        "classes": [str(each) for each in operation.classes],
+        "dataset": operation.dataset,
+        "sensitivity": int(operation.sensitivity),
+        "privileged": operation.is_privileged,
+        "brings_untrusted_input": operation.brings_untrusted_input,
+        "arguments": {
+            name: list(value) if isinstance(value, frozenset) else value
+            for name, value in query.arguments.items()
+            if name in examples.ARGUMENTS
+        },
+        "parameters": dict(query.parameters),
         "utc_hour": query.utc_hour,
         "utc_weekday": query.utc_weekday,
     }
     request = {
         "principal": {"type": "Agent", "id": str(query.agent)},
-        "action": {"type": "Action", "id": query.action},
-        "resource": {"type": "Tool", "id": query.resource},
+        "action": {"type": "Action", "id": operation.action},
+        "resource": {"type": "Tool", "id": operation.resource},
         "context": context,
     }
     return cedarpy.is_authorized(request, policies, ENTITIES, SCHEMA)
 
 
 @given(texts=policy_texts, asked=st.lists(queries, min_size=10, max_size=20))
-@settings(max_examples=100, deadline=None)
-def test_our_decision_is_cedars_own(folder: Path, texts: str, asked: list[Query]) -> None:
-    """For any policies and queries: what Cedar decides and by which policies, except that an error denies."""
+@settings(max_examples=200, deadline=None)
+def test_a_remembered_answer_is_the_fresh_answer_and_cedars_own(folder: Path, texts: str, asked: list[Query]) -> None:
+    """For any policies and any queries in any order: the verdict from tables is the verdict without them.
+
+    And it is what Cedar says of the whole set as written, with the whole question held against the schema: the same
+    decision, the same policies, the same errors; except that to us an error denies.
+    """
     policy = examples.load(folder, texts)
+    fresh = CedarPolicy.of(policy.policies, policy.vocabulary, policy.version, remembers=False)
     as_written = cedarpy.PolicySet.from_str(texts)
-    for query in asked:
-        verdict, theirs = policy.decide(query), cedars_own_answer(as_written, query)
+    for query in [*asked, *asked[::-1]]:
+        verdict, without, theirs = policy.decide(query), fresh.decide(query), cedars_own_answer(as_written, query)
+        assert theirs.decision is not cedarpy.Decision.NoDecision, theirs.diagnostics.errors
+        assert without == replace(verdict, from_cache=False)
+        assert not (verdict.from_cache and verdict.errors)
         named = theirs.diagnostics.id_annotations_by_reason
         reasons = frozenset(named[reason] for reason in theirs.diagnostics.reasons)
-        assert theirs.decision is not cedarpy.Decision.NoDecision, theirs.diagnostics.errors
-        assert len(theirs.diagnostics.errors) == len(verdict.errors)
         assert reasons == (verdict.forbids or verdict.permits)
+        assert len(theirs.diagnostics.errors) == len(verdict.errors)
         assert (theirs.allowed and not verdict.errors) == isinstance(conclude(verdict), Allow)
-        assert verdict.version == policy.version
+    assert fresh.rows == 0
+
+
+@given(texts=policy_texts, asked=st.lists(queries, min_size=5, max_size=10))
+@settings(max_examples=50, deadline=None)
+def test_the_whole_question_is_asked_in_words_that_the_schema_has(folder: Path, texts: str, asked: list[Query]) -> None:
+    """The places that policies can read are those of the schema, no more and no fewer, with their types."""
+    policy = examples.load(folder, texts)
+    anything = cedarpy.PolicySet.from_str("permit (principal, action, resource);")
+    for query in asked:
+        context = policy.fields.context(query, policy.fields.below(("context",)))
+        request = {
+            "principal": {"type": "Agent", "id": str(query.agent)},
+            "action": {"type": "Action", "id": query.operation.action},
+            "resource": {"type": "Tool", "id": query.operation.resource},
+            "context": context,
+        }
+        assert cedarpy.is_authorized(request, anything, ENTITIES, SCHEMA).allowed
+
+
+def test_the_second_answer_comes_from_memory(company: CedarPolicy) -> None:
+    """A question that the policies cannot tell from an earlier one is answered without Cedar, and says so."""
+    first = company.decide(examples.query())
+    second = company.decide(replace(examples.query(), age_seconds=61, purpose="another", owner="bob"))
+    assert (first.from_cache, second.from_cache) == (False, True)
+    assert first == replace(second, from_cache=False)
+    assert (company.hits, company.misses) == (1, 1)
+
+
+def test_ages_and_clocks_are_compared_anew_at_each_look(tmp_path: Path) -> None:
+    """A remembered answer turns with the second in which the policy's comparison turns, and there are two rows."""
+    text = '@id("young") permit (principal, action, resource) when { context.task.age_seconds <= 3600 };'
+    policy = examples.load(tmp_path, text)
+    for age in range(3500, 3700):
+        assert bool(policy.decide(replace(examples.query(), age_seconds=age)).permits) == (age <= 3600)
+    assert policy.rows == 2
+
+
+def test_an_error_is_never_kept(tmp_path: Path) -> None:
+    """A policy that failed is asked again the next time."""
+    policy = examples.load(tmp_path, examples.SUPPORT_RIGHTS, examples.ERRS)
+    verdicts = [policy.decide(examples.query()) for _ in range(3)]
+    assert [(bool(each.errors), each.from_cache) for each in verdicts] == [(True, False)] * 3
+    assert (policy.hits, policy.misses) == (0, 3)
+
+
+def test_a_table_is_bounded(tmp_path: Path) -> None:
+    """A policy that reads a free text by value cannot fill the memory: its table is emptied, and answers stay true."""
+    text = (
+        '@id("odd") permit (principal, action, resource) when { [context.task.owner].contains(context.task.purpose) };'
+    )
+    policy = examples.load(tmp_path, text)
+    for number in range(MAX_ROWS + 10):
+        query = replace(examples.query(), owner=f"o{number}", purpose=f"o{number - number % 2}")
+        assert bool(policy.decide(query).permits) == (number % 2 == 0)
+    assert policy.rows <= MAX_ROWS
+    assert policy.evictions == MAX_ROWS
+
+
+def test_an_argument_of_another_type_than_declared_denies(tmp_path: Path) -> None:
+    """Where the catalog says Long, a text, a bool or a set is an error, whether or not a policy reads it."""
+    policy = examples.load(tmp_path, '@id("all") permit (principal, action, resource);')
+    for value in ("5", True, frozenset({"5"})):
+        verdict = policy.decide(replace(examples.query(), arguments={"amount": value}))
+        assert _reason(verdict) == Reason.POLICY_ERROR
+    assert policy.decide(replace(examples.query(), arguments={"amount": 5, "undeclared": True})).permits
+
+
+def test_a_step_up_says_which_approval_would_help(tmp_path: Path) -> None:
+    """The verdict names the kind of approval of each satisfied forbid that has one, and of no other."""
+    texts = (
+        '@id("stale") @step_up("reviewer") forbid (principal, action, resource) when { context.task.age_seconds > 9 };',
+        '@id("new") @step_up("owner") forbid (principal, action, resource) when { context.task.age_seconds < 5 };',
+    )
+    verdict = examples.load(tmp_path, examples.SUPPORT_RIGHTS, *texts).decide(examples.query())
+    assert verdict.liftable == {"stale": "reviewer"}
+    assert StepUp(frozenset({"reviewer"}), frozenset({"stale"})) == conclude(verdict)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from authz.core.hop import ActionClass
 from authz.core.task import is_within
+from authz.policy.fields import Fields
 from authz.policy.schema import Vocabulary, quoted, schema_text
 from tests.policy import examples
 from tests.policy.random_policies import policy_texts
@@ -88,7 +89,7 @@ def test_any_name_means_itself(action: str, resource: str, dataset: str) -> None
         f"permit (principal, action == Action::{quoted(action)}, resource == Tool::{quoted(resource)})"
         f' when {{ resource in Dataset::{quoted(dataset)} && action in Action::"read" }};'
     )
-    schema = schema_text({action: operation.classes})
+    schema = schema_text({action: operation.classes}, Fields.of({}, ()))
     assert cedarpy.validate_policies(policy, schema).validation_passed
     request = {
         "principal": {"type": "Agent", "id": "anyone"},
@@ -145,8 +146,9 @@ def test_validation_needs_one_action_of_each_set_of_classes(text: str, ill: str,
     everything = {each.action: each.classes for each in operations}
     everything |= {f"first of {each}": frozenset({each}) for each in ActionClass}
     named = frozenset(each.action for each in operations if quoted(each.action) in text + ill)
-    few = Vocabulary.of(operations, {}).schema_for(named)
-    assert _found(text + ill, cedarpy.Schema.from_str(schema_text(everything))) == _found(text + ill, few)
+    vocabulary = Vocabulary.of(operations, {}, examples.ARGUMENTS)
+    few, all = vocabulary.schema_for(named), schema_text(everything, vocabulary.fields())
+    assert _found(text + ill, cedarpy.Schema.from_str(all)) == _found(text + ill, few)
 
 
 def _found(text: str, schema: cedarpy.Schema) -> set[str]:

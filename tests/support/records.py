@@ -12,7 +12,7 @@ from urllib.parse import quote
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from authz.core.decision import Allow, Decision, Deny, Verdict
+from authz.core.decision import Allow, Decision, Deny, StepUp, Verdict
 from authz.core.errand import Errand
 from authz.core.hop import ActionClass, Hop, Operation, Sensitivity
 from authz.core.identity import Asker, Identity, Proof
@@ -70,6 +70,7 @@ def task(**changes: Any) -> Task:  # noqa: ANN401  as above
         starts_unix_seconds=NOW - 60,
         expires_unix_seconds=NOW + 3600,
         state=TaskState.ACTIVE,
+        started_by="spiffe://example.org/portal",
     )
     return replace(plain, **changes)
 
@@ -125,7 +126,8 @@ def records() -> st.SearchStrategy[Record]:
         asker=st.none() | st.builds(Asker, st.none() | _SPIFFE_IDS),
         request=st.none() | _requests(_certificate()),
         identity=st.none() | st.builds(Identity, _SPIFFE_IDS, st.sampled_from(Proof), st.just(NOW + 3600)),
-        task=st.none() | _TASKS,
+        errand=st.none() | _TASKS.map(lambda task: Errand((task,))),
+        ticket=st.none(),
         hop=st.none() | _HOPS,
         verdict=st.none() | _VERDICTS,
         decision=_DECISIONS,
@@ -189,8 +191,10 @@ _POLICY_IDS = st.frozensets(_OPERATOR_TEXT, max_size=2) | st.integers(0, 200).ma
 _VERDICTS = st.builds(
     Verdict, _POLICY_IDS, st.just(frozenset()), st.tuples() | st.tuples(_OPERATOR_TEXT), _OPERATOR_TEXT, st.booleans()
 )
-_DECISIONS: st.SearchStrategy[Decision] = st.builds(Allow, _POLICY_IDS) | st.builds(
-    Deny, st.sampled_from(Reason), _ANY_TEXT, _POLICY_IDS
+_DECISIONS: st.SearchStrategy[Decision] = (
+    st.builds(Allow, _POLICY_IDS)
+    | st.builds(Deny, st.sampled_from(Reason), _ANY_TEXT, _POLICY_IDS)
+    | st.builds(StepUp, _POLICY_IDS, _POLICY_IDS)
 )
 _HOPS = st.builds(Hop, _OPERATIONS, st.dictionaries(st.just("contact_id"), _ANY_TEXT))
 

@@ -1,4 +1,4 @@
-"""Services that speak MCP or A2A, behind a real Envoy that asks the real server, and clients of the official libraries."""
+"""Services that speak MCP, A2A and others, behind a real Envoy that asks the real server."""
 
 import ssl
 import threading
@@ -108,10 +108,10 @@ class Speaker:
 def speaking(
     yard: Yard,
     folder: Path,
-    app: Any,
+    app: Any,  # noqa: ANN401  any ASGI application
     catalog: str,
     policies: str,
-    **settings: Mapping[str, object],  # noqa: ANN401  any ASGI application
+    **settings: Mapping[str, object],
 ) -> Iterator[Speaker]:
     """The application behind an Envoy that asks a server with this catalog and these policies."""
     service, authz = Address(LOOPBACK, free_port()), Address(LOOPBACK, free_port())

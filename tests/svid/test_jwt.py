@@ -19,7 +19,7 @@ from authz.core.spiffe import SpiffeId
 from authz.demo.ca import DevelopmentCa
 from authz.svid.bundles import Bundles, BundleSource, TrustBundle
 from authz.svid.jwt import JwtVerifier
-from authz.svid.tokens import MAX_TOKEN_CHARACTERS
+from authz.jose import MAX_TOKEN_CHARACTERS
 from authz.svid.x509 import CertificateVerifier, Prover
 from tests.svid.checks import AGENT, AT, DOMAIN, NOW, bundle, found, request, source_of, who
 from tests.svid.signing import AUDIENCE, KEY_ID, base64url, claims, encoded, header, token

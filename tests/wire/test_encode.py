@@ -5,7 +5,7 @@ import json
 import pytest
 from hypothesis import given
 
-from authz.core.decision import Allow, Deny
+from authz.core.decision import Allow, Deny, StepUp
 from authz.core.reasons import Reason
 from authz.core.record import Record
 from authz.wire.encode import FALLBACK, Encoder
@@ -78,9 +78,26 @@ def test_the_access_log_learns_the_decision() -> None:
     }
 
 
+def test_a_step_up_is_a_denial_that_names_the_approvals() -> None:
+    """Envoy gets an explicit 403; the body and the access log say which kinds of approval would help."""
+    told = record(decision=StepUp(frozenset({"reviewer", "owner"}), frozenset({"stale-needs-review"})))
+    response = answered(told)
+    assert response.status.code != 0
+    assert response.denied_response.status.code == 403
+    assert json.loads(response.denied_response.body) == {
+        "error": "denied",
+        "reason": "step_up_required",
+        "decision_id": told.arrival.decision_id,
+        "step_up": ["owner", "reviewer"],
+    }
+    assert headers(response)["x-authz-reason"] == "step_up_required"
+    assert dict(response.dynamic_metadata)["decision"] == "step_up"
+    assert "stale-needs-review" not in str(response)
+
+
 def test_an_allow_without_a_task_cannot_be_written() -> None:
     """A record that allows but names no task is answered with a denial."""
-    response = answered(record(decision=Allow(frozenset({"p"})), task=None))
+    response = answered(record(decision=Allow(frozenset({"p"})), errand=None))
     assert response.denied_response.status.code == 503
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 from authz.catalog.a2a import REST, A2aEndpoint, A2aRestRoute
 from authz.catalog.entry import ArgumentOf, Choice, Entry, Pointer
-from authz.catalog.graphql import GraphqlEndpoint
 from authz.catalog.http import Meaning, Overlap, Route, Routes
 from authz.catalog.kinds import KINDS, TYPES
 from authz.catalog.mcp import SESSION_METHODS, McpEndpoint, McpTool
@@ -243,6 +242,8 @@ class _ServiceAssembly:
                 self._lead("GET", path, card, (*location, "card"))
 
     def _add_graphql(self, graphql: GraphqlSection, location: Location) -> None:
+        from authz.catalog.graphql import GraphqlEndpoint  # noqa: PLC0415  its parser is slow to import, and rarely needed
+
         prefix = f"GraphQL {self.host}{graphql.path}"
         fields = {
             (kind, name): self._entry(f"{prefix} {kind} {name}", attempt, (*location, kind, name))

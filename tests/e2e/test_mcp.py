@@ -216,8 +216,9 @@ def test_the_audit_names_the_tool(speaker: Speaker) -> None:
     async def play(client: Client) -> None:
         await client.call_tool("send_mail", {"to": ["ann@example.org"], "text": "top secret"})
 
-    session(speaker, speaker.task("read:mail", "egress:mail.outbox"), "2026-07-28", play)
-    told = [record for record in speaker.last_records(5) if record["action"] == "mail.send"]
+    task = speaker.task("read:mail", "egress:mail.outbox")
+    session(speaker, task, "2026-07-28", play)
+    told = [each for each in speaker.records(task) if each["action"] == "mail.send"]
     assert [record["decision"] for record in told] == ["allow"]
     assert told[0]["resource"] == "MCP mail.example.org/mcp tools/call send_mail"
     assert told[0]["dataset"] == "mail.outbox"

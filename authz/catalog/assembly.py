@@ -6,7 +6,6 @@ from typing import Any
 
 from authz.catalog.a2a import REST, A2aEndpoint, A2aRestRoute
 from authz.catalog.entry import ArgumentOf, Choice, Entry, Pointer
-from authz.catalog.graphql import GraphqlEndpoint
 from authz.catalog.http import Meaning, Overlap, Route, Routes
 from authz.catalog.kinds import KINDS, TYPES
 from authz.catalog.mcp import SESSION_METHODS, McpEndpoint, McpTool
@@ -21,6 +20,7 @@ from authz.catalog.sections import (
     ServiceSection,
 )
 from authz.catalog.uris import ResourceUris
+from authz.core.demand import ARGUMENTS as RESERVED
 from authz.core.errors import Problem
 from authz.core.hop import ActionClass, Operation, Sensitivity
 from authz.documents import Places
@@ -122,6 +122,8 @@ class Assembly:
         for name, argument in attempt.arguments.items():
             here = (*location, "arguments", name)
             kind = TYPES[argument.kind]
+            if name in RESERVED:
+                self.fault(here, f"the argument {name} is one of the task service's", "Name it otherwise.")
             first = self._kinds.setdefault(name, here)
             if self.argument_types.setdefault(name, kind) is not kind:
                 what = f"the argument {name} is of another type than before"
@@ -240,6 +242,8 @@ class _ServiceAssembly:
                 self._lead("GET", path, card, (*location, "card"))
 
     def _add_graphql(self, graphql: GraphqlSection, location: Location) -> None:
+        from authz.catalog.graphql import GraphqlEndpoint  # noqa: PLC0415  its parser is slow to import, and rarely needed
+
         prefix = f"GraphQL {self.host}{graphql.path}"
         fields = {
             (kind, name): self._entry(f"{prefix} {kind} {name}", attempt, (*location, kind, name))

@@ -44,6 +44,13 @@ services:
           sensitivity: internal
           arguments:
             recipient_domains: {at: [/to, /cc], kind: email_domains}
+        purge_folder:
+          action: mail.purge
+          class: delete
+          dataset: mail.inbox
+          sensitivity: internal
+          arguments:
+            folder: {at: /folder, kind: text}
       resources:
         "mail://folders/{folder}": {action: mail.folder.read, class: read, dataset: mail.inbox, sensitivity: internal}
       prompts:
@@ -52,6 +59,14 @@ services:
 POLICIES = """\
 @id("support-works-on-mail")
 permit (principal == Agent::"spiffe://example.org/agent/support", action, resource in Dataset::"mail");
+
+@id("mail-stays-in-the-house")
+forbid (principal, action == Action::"mail.send", resource)
+unless { context.arguments has recipient_domains && ["example.org"].containsAll(context.arguments.recipient_domains) };
+
+@id("purging-needs-the-owner")
+@step_up("owner")
+forbid (principal, action == Action::"mail.purge", resource);
 """
 DENIED = 4030
 
@@ -69,6 +84,11 @@ def server() -> MCPServer:
     def send_mail(to: list[str], text: str, cc: list[str] | None = None) -> str:
         """Send mail."""
         return f"sent to {to} {cc}: {text}"
+
+    @mcp.tool()
+    def purge_folder(folder: str) -> str:
+        """Delete all in it."""
+        return f"purged {folder}"
 
     @mcp.tool()
     def empty_trash() -> str:
@@ -127,12 +147,12 @@ MODES = ["legacy", "auto", "2026-07-28"]
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_session_with_calls_allowed_and_denied(speaker: Speaker, mode: str) -> None:
-    """Connect, list, call: what the task grants is answered; what it does not grant is an error that the client tells."""
+    """Connect, list, call: what the task grants is answered; what it does not is an error that the client tells."""
     task = speaker.task("read:mail")
 
     async def play(client: Client) -> None:
         tools = await client.list_tools()
-        assert {tool.name for tool in tools.tools} == {"search_mail", "send_mail", "empty_trash"}
+        assert {tool.name for tool in tools.tools} == {"search_mail", "send_mail", "purge_folder", "empty_trash"}
         found = await client.call_tool("search_mail", {"query": "invoice"})
         assert "found invoice" in str(found.content)
         sending = client.call_tool("send_mail", {"to": ["ann@example.org"], "text": "hello"})
@@ -160,14 +180,45 @@ def test_resources_and_prompts(speaker: Speaker, mode: str) -> None:
     session(speaker, speaker.task("read:mail"), mode, play)
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_a_call_that_needs_an_approval(speaker: Speaker, mode: str) -> None:
+    """The client is told which kind of approval would help, and the access request to name to whoever gives it."""
+
+    async def play(client: Client) -> None:
+        with pytest.raises(MCPError) as refused:
+            await client.call_tool("purge_folder", {"folder": "inbox"})
+        assert refused.value.error.code == DENIED
+        told = refused.value.error.data
+        assert told["reason"] == "step_up_required"
+        assert told["step_up"] == ["owner"]
+        assert told["access_request"]
+
+    session(speaker, speaker.task("read,delete:mail"), mode, play)
+
+
+def test_arguments_decide(speaker: Speaker) -> None:
+    """A policy about recipients lets mail go to the house, and to nobody else, wherever in the call they stand."""
+
+    async def play(client: Client) -> None:
+        await client.call_tool("send_mail", {"to": ["ann@example.org"], "text": "hello"})
+        for strangers in ({"to": ["eve@evil.example"]}, {"to": ["ann@example.org"], "cc": ["eve@evil.example"]}):
+            sending = client.call_tool("send_mail", {**strangers, "text": "hello"})
+            assert await refusal(sending) == (DENIED, "policy_forbids")
+        forged = client.call_tool("send_mail", {"to": ["eve@evil.example,ann@example.org"], "text": "hello"})
+        assert await refusal(forged) == (DENIED, "argument_malformed")
+
+    session(speaker, speaker.task("read,egress:mail"), "2026-07-28", play)
+
+
 def test_the_audit_names_the_tool(speaker: Speaker) -> None:
-    """The record of a call names the tool as resource, its action and its dataset, and none of the arguments' values."""
+    """The record of a call names tool, action and dataset, and none of the arguments' values."""
 
     async def play(client: Client) -> None:
         await client.call_tool("send_mail", {"to": ["ann@example.org"], "text": "top secret"})
 
-    session(speaker, speaker.task("read:mail", "egress:mail.outbox"), "2026-07-28", play)
-    told = [record for record in speaker.last_records(5) if record["action"] == "mail.send"]
+    task = speaker.task("read:mail", "egress:mail.outbox")
+    session(speaker, task, "2026-07-28", play)
+    told = [each for each in speaker.records(task) if each["action"] == "mail.send"]
     assert [record["decision"] for record in told] == ["allow"]
     assert told[0]["resource"] == "MCP mail.example.org/mcp tools/call send_mail"
     assert told[0]["dataset"] == "mail.outbox"
@@ -183,22 +234,29 @@ CALL = {
 LIST = {"jsonrpc": "2.0", "id": 7, "method": "tools/list"}
 LONG = b" " * 70_000
 
-SMUGGLED = {
-    "header says list, body calls": ([("mcp-method", "tools/list")], json.dumps(CALL).encode(), "header_mismatch"),
-    "header names another tool": ([("mcp-name", "safe")], json.dumps(CALL).encode(), "header_mismatch"),
-    "two headers": ([("mcp-method", "tools/call"), ("mcp-method", "tools/list")], json.dumps(CALL).encode(), "header_mismatch"),
-    "duplicate member": ([], b'{"jsonrpc":"2.0","id":7,"method":"tools/list","method":"tools/call"}', "body_ambiguous"),
-    "member in other case": ([], b'{"jsonrpc":"2.0","id":7,"method":"tools/list","Method":"tools/call"}', "body_ambiguous"),
-    "batch": ([], json.dumps([LIST, CALL]).encode(), "batch_refused"),
-    "two values": ([], json.dumps(LIST).encode() + json.dumps(CALL).encode(), "body_malformed"),
-    "deep": ([], b'{"jsonrpc":"2.0","id":7,"method":"tools/list","params":' + b"[" * 2000 + b"]" * 2000 + b"}", "body_malformed"),
-    "compressed": ([("content-encoding", "gzip")], json.dumps(LIST).encode(), "body_encoded"),
-    "another type": ([("content-type", "text/plain")], json.dumps(LIST).encode(), "body_type"),
-    "posing as gRPC": ([("content-type", "application/grpc")], json.dumps(LIST).encode(), "body_type"),
+CALLS = json.dumps(CALL).encode()
+LISTS = json.dumps(LIST).encode()
+DEEP = b'{"jsonrpc":"2.0","id":7,"method":"tools/list","params":' + b"[" * 2000 + b"]" * 2000 + b"}"
+TWICE = b'{"jsonrpc":"2.0","id":7,"method":"tools/list","method":"tools/call"}'
+OTHER_CASE = b'{"jsonrpc":"2.0","id":7,"method":"tools/list","Method":"tools/call"}'
+BOTH = [("mcp-method", "tools/call"), ("mcp-method", "tools/list")]
+
+SMUGGLED: dict[str, tuple[list[tuple[str, str]], bytes, str]] = {
+    "header says list, body calls": ([("mcp-method", "tools/list")], CALLS, "header_mismatch"),
+    "header names another tool": ([("mcp-name", "safe")], CALLS, "header_mismatch"),
+    "two headers": (BOTH, CALLS, "header_mismatch"),
+    "duplicate member": ([], TWICE, "body_ambiguous"),
+    "member in other case": ([], OTHER_CASE, "body_ambiguous"),
+    "batch": ([], b"[" + LISTS + b"," + CALLS + b"]", "batch_refused"),
+    "two values": ([], LISTS + CALLS, "body_malformed"),
+    "deep": ([], DEEP, "body_malformed"),
+    "compressed": ([("content-encoding", "gzip")], LISTS, "body_encoded"),
+    "another type": ([("content-type", "text/plain")], LISTS, "body_type"),
+    "posing as gRPC": ([("content-type", "application/grpc")], LISTS, "body_type"),
     "no body": ([], b"", "body_missing"),
     "unknown method": ([], b'{"jsonrpc":"2.0","id":7,"method":"tools/steal"}', "action_unknown"),
-    "unknown revision": ([("mcp-protocol-version", "2099-01-01")], json.dumps(LIST).encode(), "protocol_version"),
-}  # fmt: skip
+    "unknown revision": ([("mcp-protocol-version", "2099-01-01")], LISTS, "protocol_version"),
+}
 
 
 @pytest.mark.parametrize("case", SMUGGLED)
@@ -224,9 +282,7 @@ def test_a_body_above_envoys_limit_never_arrives(speaker: Speaker) -> None:
     headers = [("x-task-id", task.id), ("content-type", "application/json")]
     caller = speaker.yard.caller(speaker.world.svid(SUPPORT))
     before = len(speaker.reached.requests)
-    outcome = caller.call_patiently(
-        hardened(speaker.envoy, SPEAKER_HOST), "POST", "/mcp", headers, json.dumps(LIST).encode() + LONG
-    )[0]
+    outcome = caller.call_patiently(hardened(speaker.envoy, SPEAKER_HOST), "POST", "/mcp", headers, LISTS + LONG)[0]
     assert isinstance(outcome, Answered), outcome
     assert outcome.status == 413
     assert len(speaker.reached.requests) == before

@@ -1,4 +1,4 @@
-"""The task service as its callers meet it: `authz task --server` over mTLS, against a server that also answers checks."""
+"""The task service as its callers meet it: `authz task --server` over mTLS, at a server that also answers checks."""
 
 import json
 import subprocess

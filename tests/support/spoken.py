@@ -1,5 +1,6 @@
-"""Services that speak MCP or A2A, behind a real Envoy that asks the real server, and clients of the official libraries."""
+"""Services that speak MCP, A2A and others, behind a real Envoy that asks the real server."""
 
+import json
 import ssl
 import threading
 import time
@@ -10,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-import yaml
 
 from authz.core.hop import Sensitivity
 from authz.core.task import Grant, Task
@@ -39,8 +39,9 @@ class Reached:
 
         async def noting() -> Any:  # noqa: ANN401  as above
             message = await receive()
-            body.extend(message.get("body", b""))
-            if not message.get("more_body"):
+            if message["type"] == "http.request":
+                body.extend(message.get("body", b""))
+            if message["type"] == "http.request" and not message.get("more_body"):
                 self.requests.append((scope["method"], scope["path"], bytes(body)))
             return message
 
@@ -97,17 +98,17 @@ class Speaker:
         context.load_cert_chain(certificate, key)
         return context
 
-    def last_records(self, count: int) -> list[Any]:
-        """The last lines of the audit log."""
+    def records(self, task: Task) -> list[Any]:
+        """The lines of the audit log that are about the task."""
         lines = (self.world.folder / "audit.jsonl").read_text().splitlines()
-        return [yaml.safe_load(line) for line in lines[-count:]]
+        return [record for record in map(json.loads, lines) if record["task"] == task.id]
 
 
 @contextmanager
 def speaking(
     yard: Yard,
     folder: Path,
-    app: Any,
+    app: Any,  # noqa: ANN401  any ASGI application
     catalog: str,
     policies: str,
     **settings: Mapping[str, object],

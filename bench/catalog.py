@@ -1,6 +1,5 @@
 """What it costs to understand a hop: plain HTTP, a call of an MCP tool, and a catalog a hundred times as large."""
 
-import json
 from collections.abc import Iterator
 
 from authz.catalog.http import HttpCatalog

@@ -116,7 +116,7 @@ A2A = service_of(
         },
     }
 )
-OTHER_SPELLING = {"task_push_notification_config": {}}
+OTHER_SPELLING: dict[str, object] = {"task_push_notification_config": {}}
 MESSAGE = {"message": {"messageId": "1", "parts": [{"text": "hello"}]}}
 
 

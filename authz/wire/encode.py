@@ -14,7 +14,8 @@ from google.protobuf.wrappers_pb2 import BoolValue
 from authz.core.decision import Allow, Decision, Deny, StepUp
 from authz.core.reasons import Reason
 from authz.core.record import Record
-from authz.wire.denials import Form, JsonRpcDenials, form
+from authz.core.request import Request
+from authz.wire.denials import JsonRpcDenials, form
 from authz.wire.pb.envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
 from authz.wire.pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse, DeniedHttpResponse, OkHttpResponse
 from authz.wire.pb.envoy.type.v3.http_status_pb2 import HttpStatus
@@ -62,8 +63,12 @@ class Encoder:
         return response.SerializeToString()
 
     def _deny(self, record: Record, reason: Reason) -> bytes:
-        told = {"error": "denied", "reason": reason.id, "decision_id": record.arrival.decision_id, **_remedy(record)}
-        return _denial(reason, told, _metadata(record, reason), form(record.request, reason, told, self._denials))
+        told = {**_told(reason, record.arrival.decision_id), **_remedy(record)}
+        return _denial(reason, told, _metadata(record, reason), record.request, self._denials)
+
+
+def _told(reason: Reason, decision_id: str) -> dict[str, object]:
+    return {"error": "denied", "reason": reason.id, "decision_id": decision_id}
 
 
 def _remedy(record: Record) -> dict[str, object]:
@@ -76,12 +81,14 @@ def _remedy(record: Record) -> dict[str, object]:
     return remedy
 
 
-def _denial(reason: Reason, told: Mapping[str, object], metadata: Struct, worded: Form) -> bytes:
-    decision_id = str(told["decision_id"])
+def _denial(
+    reason: Reason, told: Mapping[str, object], metadata: Struct, request: Request | None, denials: JsonRpcDenials
+) -> bytes:
+    worded = form(request, reason, told, denials)
     headers = [
         _set("content-type", "application/json"),
         _set("x-authz-reason", reason.id),
-        _set("x-authz-decision-id", decision_id),
+        _set("x-authz-decision-id", str(told["decision_id"])),
     ]
     if reason.http_status == 401:  # noqa: PLR2004  RFC 9110, 15.5.2: a 401 names the scheme that would help
         headers.append(_set("www-authenticate", "X509-SVID"))
@@ -122,8 +129,5 @@ def _word(decision: Decision) -> str:
             return "step_up"
 
 
-_UNRECORDED = {"error": "denied", "reason": Reason.INTERNAL_ERROR.id, "decision_id": ""}
-FALLBACK = _denial(
-    Reason.INTERNAL_ERROR, _UNRECORDED, Struct(), form(None, Reason.INTERNAL_ERROR, _UNRECORDED, DENIALS)
-)
+FALLBACK = _denial(Reason.INTERNAL_ERROR, _told(Reason.INTERNAL_ERROR, ""), Struct(), None, DENIALS)
 """The answer where no better one can be made."""

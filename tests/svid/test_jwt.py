@@ -17,9 +17,9 @@ from authz.core.reasons import Reason
 from authz.core.request import Request
 from authz.core.spiffe import SpiffeId
 from authz.demo.ca import DevelopmentCa
+from authz.jose import MAX_TOKEN_CHARACTERS
 from authz.svid.bundles import Bundles, BundleSource, TrustBundle
 from authz.svid.jwt import JwtVerifier
-from authz.jose import MAX_TOKEN_CHARACTERS
 from authz.svid.x509 import CertificateVerifier, Prover
 from tests.svid.checks import AGENT, AT, DOMAIN, NOW, bundle, found, request, source_of, who
 from tests.svid.signing import AUDIENCE, KEY_ID, base64url, claims, encoded, header, token

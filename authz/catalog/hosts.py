@@ -14,7 +14,7 @@ _PORT = re.compile(r":[0-9]{1,5}\Z")
 
 def read_host(host_and_port: str) -> str:
     """The host in lower case, without its port; raises Refused unless it is one name in its strict form."""
-    host = _PORT.sub("", host_and_port, count=1)
+    host = _PORT.sub("", host_and_port, count=1) if ":" in host_and_port else host_and_port
     if len(host) > MAX_HOST_CHARACTERS or not _HOST.fullmatch(host):
         raise Refused(Reason.HOST_AMBIGUOUS, f"{host_and_port[:200]!r} is not one host name, with a port or without")
     return host.lower()

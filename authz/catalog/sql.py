@@ -36,7 +36,9 @@ _KIND_BY_VERB = {
 _READING_STARTS = frozenset({"select", "with", "values"})
 _BEFORE_ONE_TABLE = frozenset({"into", "update", "table"})
 _BEFORE_TABLES = frozenset({"from", "join"})
-_AFTER_TABLES = frozenset({"on", "where", "order", "group", "having", "limit", "union", "except", "intersect", "set"})
+_AFTER_TABLES = frozenset(
+    {"on", "using", "where", "order", "group", "having", "limit", "union", "except", "intersect", "set"}
+)
 _NOT_YET_A_TABLE = frozenset({"only", "lateral"})
 _MAY_STAND_BEFORE_A_PARENTHESIS = frozenset(
     (

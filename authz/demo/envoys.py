@@ -56,6 +56,7 @@ class Sidecar:
     failure_mode_allow: bool = False
     check_timeout_seconds: float | None = None  # for busy machines; None leaves the file's own
     careless_ca_file: Path | None = None
+    normalizes_paths: bool = True  # Envoy's own default is false
     shown_to_authz: tuple[Path, Path] | None = None  # certificate and key, where it does not ask with its own
 
 
@@ -92,6 +93,10 @@ def configure(hardened: Tree, sidecar: Sidecar) -> Tree:
     manager["tracing"]["provider"]["typed_config"]["service_name"] = f"envoy-{sidecar.name}"
     check = manager["http_filters"][0]["typed_config"]
     check["failure_mode_allow"] = sidecar.failure_mode_allow
+
+    if not sidecar.normalizes_paths:
+        for option in ("normalize_path", "merge_slashes", "path_with_escaped_slashes_action"):
+            del manager[option]
 
     clusters = {cluster["name"]: cluster for cluster in tree["static_resources"]["clusters"]}
     if sidecar.check_timeout_seconds:

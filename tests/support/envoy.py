@@ -102,6 +102,7 @@ class Yard:
         careless: bool = False,
         check_timeout_seconds: float | None = PATIENCE_SECONDS,
         asker: Certificate | None = None,
+        normalizes_paths: bool = True,
     ) -> Envoy:
         """A live Envoy before `service` that asks `authz`; with a careless door beside the hardened one if wanted.
 
@@ -120,6 +121,7 @@ class Yard:
             # Where errors pass, a slow machine would look like a wrong allow.
             check_timeout_seconds=check_timeout_seconds,
             careless_ca_file=self._both_file if careless else None,
+            normalizes_paths=normalizes_paths,
             shown_to_authz=asker.write(self.folder, f"{name}-asker") if asker else None,
         )
         return self._stack.enter_context(Envoy(sidecar, self.folder))

@@ -25,7 +25,7 @@ START_SECONDS = 30
 
 @dataclass
 class Reached:
-    """An ASGI application that counts what reaches the one that it wraps: method, path and body of each request."""
+    """An ASGI application that counts what reaches the one that it wraps: method, path as it was sent, and body."""
 
     inner: Any
     requests: list[tuple[str, str, bytes]] = field(default_factory=list)
@@ -42,7 +42,7 @@ class Reached:
             if message["type"] == "http.request":
                 body.extend(message.get("body", b""))
             if message["type"] == "http.request" and not message.get("more_body"):
-                self.requests.append((scope["method"], scope["path"], bytes(body)))
+                self.requests.append((scope["method"], scope["raw_path"].decode("latin-1"), bytes(body)))
             return message
 
         await self.inner(scope, noting, send)
@@ -105,12 +105,14 @@ class Speaker:
 
 
 @contextmanager
-def speaking(
+def speaking(  # noqa: PLR0913  what is spoken, where, and under which rules
     yard: Yard,
     folder: Path,
     app: Any,  # noqa: ANN401  any ASGI application
     catalog: str,
     policies: str,
+    *,
+    normalizes_paths: bool = True,
     **settings: Mapping[str, object],
 ) -> Iterator[Speaker]:
     """The application behind an Envoy that asks a server with this catalog and these policies."""
@@ -124,7 +126,7 @@ def speaking(
     with ExitStack() as stack:
         stack.enter_context(application(reached, service))
         stack.enter_context(serve(world.config_file, health))
-        envoy = yard.envoy(service, authz)  # ended with the yard
+        envoy = yard.envoy(service, authz, normalizes_paths=normalizes_paths)  # ended with the yard
         speaker = Speaker(yard, world, envoy, reached)
         caller = yard.caller(world.svid(SUPPORT))
         settled(caller, hardened(envoy, SPEAKER_HOST), "GET", "/unknown")  # until Envoy knows its authz

@@ -115,7 +115,7 @@ class TokenKeys:
         try:
             with _locked(self.file):
                 old = read_keys(self.file.read_bytes(), self.file).keys if self.file.exists() else ()
-                new = _made(now + publish_ahead_seconds)
+                new = _made(now + publish_ahead_seconds if old else 0.0)  # nobody has to learn of a first key
                 documents = [_document(each, now + publish_ahead_seconds + honoured_seconds) for each in old]
                 counting = [each for each in documents if each["exp"] > now]
                 _replace(self.file, {"keys": [*counting, _document(new, None)]})

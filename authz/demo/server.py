@@ -53,14 +53,14 @@ class AuthzServer:
         """Write the configuration, catalog and policies, and start serving. Raises Unavailable."""
         self.config_file = folder / "authz.yaml"
         self.audit_file = folder / "audit.jsonl"
-        self.address, self._health = _free_addresses(2)
+        self.address, self._health = free_addresses(2)
         shutil.copy(_FILES / "catalog.yaml", folder)
         shutil.copytree(_FILES / "policies", folder / "policies")
         settings = yaml.safe_load((_FILES / "authz.yaml").read_text(encoding="utf-8"))
         settings["server"] |= {"listen": _text(self.address), "health_listen": _text(self._health)}
         self.config_file.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
-        command = [*_authz("serve"), "--config", str(self.config_file)]
-        self._child = Child("authz", command, folder / "authz.log", _environment())
+        command = [*authz_command("serve"), "--config", str(self.config_file)]
+        self._child = Child("authz", command, folder / "authz.log", environment())
 
     @property
     def log_file(self) -> Path:
@@ -114,8 +114,8 @@ class AuthzServer:
 
     def _command(self, *words: str) -> Command:
         first, second, *rest = words
-        command = [*_authz(first, second), "--config", str(self.config_file), *rest]
-        return Command(f"authz {first} {second}", command, _environment())
+        command = [*authz_command(first, second), "--config", str(self.config_file), *rest]
+        return Command(f"authz {first} {second}", command, environment())
 
 
 def started_id(output: str) -> str:
@@ -123,17 +123,18 @@ def started_id(output: str) -> str:
     return str(json.loads(output)["id"])
 
 
-def _authz(*words: str) -> list[str]:
+def authz_command(*words: str) -> list[str]:
+    """The command line that runs this very authz."""
     return [sys.executable, "-m", "authz", *words]
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Ours, with this very package first, wherever we were started."""
     paths = [str(_PACKAGE_ROOT), os.environ.get("PYTHONPATH", "")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
-def _free_addresses(count: int) -> list[Address]:
+def free_addresses(count: int) -> list[Address]:
     """Addresses that are free now. The server tells nobody which port it was given, so it cannot be left to choose."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.create_server((LOOPBACK, 0))) for _ in range(count)]

@@ -93,6 +93,7 @@ def _tell(console: Console, mesh: SpireMesh, tally: Tally) -> None:
         console, "\nA task grants and a policy permits, to agents of our own trust domain and of the partner's", "bold"
     )
     for hop in STORY:
+        mesh.renew(hop.who)  # on a slow machine the first SVIDs have expired by now
         outcome = mesh.call(hop.who, hop.errand, hop.method)
         as_expected = tally.note(hop, outcome)
         status, reason = hop.expectation

@@ -7,10 +7,7 @@ from pathlib import Path
 import yaml
 
 from authz.demo.children import Child
-from authz.demo.server import AuthzServer, started_id
-from authz.demo.server import _authz as authz_command
-from authz.demo.server import _environment as environment
-from authz.demo.server import _free_addresses as free_addresses
+from authz.demo.server import AuthzServer, authz_command, environment, free_addresses, started_id
 
 _FILES = Path(__file__).parent / "files"
 

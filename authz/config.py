@@ -145,6 +145,16 @@ class TaskServiceSettings(Document):
     max_approval_seconds: Annotated[float, Field(gt=0, le=86400)] = 3600.0
 
 
+class ValkeySettings(Document):
+    """A Valkey or Redis server that many replicas share. The password stands in a file of its own."""
+
+    url: Annotated[str, Field(pattern=r"^redis://[^@/?]+:[0-9]+/[0-9]+$")]  # host, port and database, nothing secret
+    user: str | None = None
+    password_file: ExistingFile | None = None
+    key_prefix: Annotated[str, Field(pattern=r"^\{[a-z0-9-]+\}$")] = "{authz}"  # a hash tag, so that keys stay together
+    timeout_seconds: Annotated[float, Field(gt=0, le=10)] = 1.0
+
+
 class TaskSettings(Document):
     """Where tasks are kept, how requests name them, and how old our knowledge of them may be."""
 
@@ -153,9 +163,16 @@ class TaskSettings(Document):
     token: TokenSettings | None = None
     service: TaskServiceSettings | None = None
     keep_expired_seconds: Annotated[float, Field(ge=0)] = 86400.0  # for those who look; then they are deleted
-    sqlite_file: FileToBe
+    sqlite_file: FileToBe | None = None
+    valkey: ValkeySettings | None = None
     max_staleness_seconds: Annotated[float, Field(ge=0, le=60)] = 1.0
     max_remembered: Annotated[int, Field(ge=64)] = 50_000
+
+    @model_validator(mode="after")
+    def _one_store(self) -> Self:
+        if (self.sqlite_file is None) == (self.valkey is None):
+            raise PydanticCustomError("store", "give either sqlite_file, or valkey")
+        return self
 
 
 class CatalogSettings(Document):

@@ -7,6 +7,7 @@ path that is slow, broken or silent delays it and does nothing else: checks are 
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -39,12 +40,21 @@ MAX_READINGS = 3
 PURGED_AT_ONCE = 50
 CHANGES_TOLD_AT_ONCE = 1_000
 
+_log = logging.getLogger("authz.tasks")
+
 
 class ValkeyTasks:
     """One process's view of the store. All of it belongs to one event loop."""
 
     def __init__(
-        self, url: str, memory: Memory, *, prefix: str = "{authz}", timeout_seconds: float = TIMEOUT_SECONDS
+        self,
+        url: str,
+        memory: Memory,
+        *,
+        prefix: str = "{authz}",
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        user: str | None = None,
+        password: str | None = None,
     ) -> None:
         """Nothing is asked before the first poll. The prefix holds a hash tag, so that a script's keys stay together."""
         self._memory = memory
@@ -58,9 +68,11 @@ class ValkeyTasks:
             socket_timeout=timeout_seconds,
             socket_connect_timeout=timeout_seconds,
             retry=Retry(NoBackoff(), 0),
+            username=user,
+            password=password,
         )
         self._client = Redis.from_pool(pool)
-        self._follower = Follower(url, memory, prefix, timeout_seconds)
+        self._follower = Follower(url, memory, prefix, timeout_seconds, {"username": user, "password": password})
 
     def peek(self) -> None:
         """Nothing to do: `follow` has brought in all that is known for nothing."""
@@ -129,8 +141,8 @@ class ValkeyTasks:
                 stored = stored_task(task_id, replies)
                 if stored is not None:
                     tasks.append(stored.task())
-            except NotARecord:
-                continue
+            except NotARecord as error:
+                _log.warning("left out: the record of the task %s cannot be read: %s", task_id, error)
         return tasks
 
     async def since(self, place: str) -> News:
@@ -170,7 +182,7 @@ class ValkeyTasks:
         except NotARecord as error:
             self._memory.put_malformed(task_id, str(error))
 
-    async def _read(self, task_ids: Sequence[str]) -> list[Sequence[Any]]:
+    async def _read(self, task_ids: Sequence[str]) -> Sequence[Sequence[Any]]:
         """The replies to READS for each task, in one round trip and of one moment."""
         if not task_ids:
             return []
@@ -181,7 +193,7 @@ class ValkeyTasks:
         replies = await self._within_time(pipeline.execute())
         return [replies[start : start + len(READS)] for start in range(0, len(replies), len(READS))]
 
-    async def _run(self, script: str, arguments: Sequence[str | bytes | int]) -> list[str]:
+    async def _run(self, script: str, arguments: Sequence[str | bytes | int]) -> Sequence[str]:
         registered = self._client.register_script(script)
         reply = await self._within_time(registered(keys=[self._prefix], args=arguments))
         return [each.decode() for each in reply]

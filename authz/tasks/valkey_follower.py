@@ -6,6 +6,7 @@ A blocking read or a push would be quicker when all is well, but neither tells s
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from redis.asyncio import Redis
@@ -21,6 +22,8 @@ ROLE_SECONDS = 1.0
 """How often a connection that stays open is asked whether it still leads to the primary."""
 BACK_OFF_SECONDS = 0.2
 CHANGES_AT_ONCE = 1_000
+SCHEMA_VERSION = 1
+OLDEST_MAJOR_VERSION = 7
 
 _NOBODY = ("", "")
 _log = logging.getLogger("authz.tasks")
@@ -29,8 +32,11 @@ _log = logging.getLogger("authz.tasks")
 class Follower:
     """Keeps the memory true to the stream. A change of the store's incarnation, or a gap, forgets everything."""
 
-    def __init__(self, url: str, memory: Memory, prefix: str, timeout_seconds: float) -> None:
+    def __init__(
+        self, url: str, memory: Memory, prefix: str, timeout_seconds: float, login: Mapping[str, str | None]
+    ) -> None:
         self._url = url
+        self._login = login
         self._memory = memory
         self._prefix = prefix
         self._timeout_seconds = timeout_seconds
@@ -99,11 +105,20 @@ class Follower:
             socket_timeout=self._timeout_seconds,
             socket_connect_timeout=self._timeout_seconds,
             retry=Retry(NoBackoff(), 0),
+            username=self._login["username"],
+            password=self._login["password"],
         )
         self._client = client
         await self._must_lead(client)
         server: Any = await client.info("server")
         replication: Any = await client.info("replication")
+        memory: Any = await client.info("memory")
+        _must_be_fit(server, memory)
+        # Kept by the first who comes, and told from then on.
+        await client.set(self._prefix + "version", SCHEMA_VERSION, nx=True)
+        version = int(await client.get(self._prefix + "version") or 0)
+        if version > SCHEMA_VERSION:
+            raise ValueError(f"it has schema version {version}; this program knows versions up to {SCHEMA_VERSION}")
         seq = int(await client.get(self._prefix + "seq") or 0)
         incarnation = (str(server["run_id"]), str(replication["master_replid"]))
         if incarnation != self._incarnation or seq < self._cursor:
@@ -117,6 +132,15 @@ class Follower:
         if role[0] not in (b"master", "master"):
             raise ValueError("the server is not the primary")
         self._next_role_seconds = time.monotonic() + ROLE_SECONDS
+
+
+def _must_be_fit(server: Mapping[str, Any], memory: Mapping[str, Any]) -> None:
+    version = str(server["redis_version"])
+    if int(version.partition(".")[0]) < OLDEST_MAJOR_VERSION:
+        raise ValueError(f"the server is of version {version}; run Valkey, or Redis {OLDEST_MAJOR_VERSION} or later")
+    if memory["maxmemory_policy"] != "noeviction":
+        policy = memory["maxmemory_policy"]
+        raise ValueError(f"the server may drop keys; set maxmemory-policy to noeviction (it is {policy})")
 
 
 def _entries(reply: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:  # noqa: ANN401  differs by protocol version

@@ -17,10 +17,10 @@ from authz.server.aio import Limits, make_health_server, make_server
 from authz.server.checks import Checks
 from authz.server.health import Health
 from authz.server.life import Drain, Endpoint, Hooks, run
-from authz.tasks.sqlite import SqliteTasks
 from authz.wire.encode import FALLBACK
 from authz.wiring.gauges import trust_gauges
 from authz.wiring.knowledge import Knowledge, make_pipeline, read
+from authz.wiring.stores import TaskStore, open_store
 from authz.wiring.tasks import keep_house, make_first_key, make_task_server
 from authz.wiring.trust import Trust
 
@@ -30,13 +30,17 @@ _log = logging.getLogger("authz")
 def serve(config_file: Path) -> None:
     """Serve until told to stop; raises Unusable or Unavailable where that cannot be begun."""
     started = time.perf_counter()
-    asyncio.run(_serve(read(config_file), started))
+    asyncio.run(_open(read(config_file), started))
 
 
-async def _serve(knowledge: Knowledge, started: float) -> None:
+async def _open(knowledge: Knowledge, started: float) -> None:
+    memory = Memory(knowledge.settings.tasks.max_remembered)
+    async with open_store(knowledge.settings.tasks, memory) as store:
+        await _serve(knowledge, memory, store, started)
+
+
+async def _serve(knowledge: Knowledge, memory: Memory, store: TaskStore, started: float) -> None:
     settings = knowledge.settings
-    memory = Memory(settings.tasks.max_remembered)
-    store = SqliteTasks(settings.tasks.sqlite_file, memory)
     audit = JsonLinesAudit(settings.audit.file)
     health, trust = Health(), knowledge.trust
     telemetry = make_telemetry("authz", __version__, trust_gauges(trust))
@@ -71,7 +75,6 @@ async def _serve(knowledge: Knowledge, started: float) -> None:
         await trust.stop()
         telemetry.shutdown(settings.server.stop_grace_seconds)
         audit.close()
-        await store.close()
 
 
 def _reopen(audit: JsonLinesAudit) -> None:

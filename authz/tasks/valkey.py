@@ -46,7 +46,7 @@ _log = logging.getLogger("authz.tasks")
 class ValkeyTasks:
     """One process's view of the store. All of it belongs to one event loop."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  where it is, and what to know of it
         self,
         url: str,
         memory: Memory,
@@ -56,7 +56,7 @@ class ValkeyTasks:
         user: str | None = None,
         password: str | None = None,
     ) -> None:
-        """Nothing is asked before the first poll. The prefix holds a hash tag, so that a script's keys stay together."""
+        """Nothing is asked before the first poll. The prefix is a hash tag, so that a script's keys stay together."""
         self._memory = memory
         self._prefix = prefix
         self._timeout_seconds = timeout_seconds
@@ -187,10 +187,14 @@ class ValkeyTasks:
         if not task_ids:
             return []
         pipeline = self._client.pipeline(transaction=True)
+        # A connection may survive the server's demotion, and a replica's word may be old.
+        pipeline.role()
         for task_id in task_ids:
             for command, beginning in READS:
                 pipeline.execute_command(command, f"{self._prefix}{beginning}{task_id}")
-        replies = await self._within_time(pipeline.execute())
+        role, *replies = await self._within_time(pipeline.execute())
+        if role[0] not in (b"master", "master"):
+            raise Unavailable("the task store: the server is not the primary")
         return [replies[start : start + len(READS)] for start in range(0, len(replies), len(READS))]
 
     async def _run(self, script: str, arguments: Sequence[str | bytes | int]) -> Sequence[str]:
@@ -199,10 +203,12 @@ class ValkeyTasks:
         return [each.decode() for each in reply]
 
     async def _ask(self, *command: str | int) -> Any:  # noqa: ANN401  what the store replies
-        return await self._within_time(self._client.execute_command(*command))
+        return await self._within_time(self._client.execute_command(*command))  # type: ignore[no-untyped-call]  # the library's
 
     async def _within_time(self, asking: Any) -> Any:  # noqa: ANN401  what the store replies
         try:
             return await asyncio.wait_for(asking, self._timeout_seconds)
         except (RedisError, OSError, TimeoutError) as error:
+            # Whatever broke this connection has most likely broken those that rest: each would fail one check more.
+            await self._client.connection_pool.disconnect(inuse_connections=False)
             raise Unavailable(f"the task store: {type(error).__name__}: {error}") from error

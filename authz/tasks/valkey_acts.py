@@ -1,4 +1,4 @@
-"""Acts for Valkey: in goes an act, out comes the script that does it and its arguments; raises NoSuchTask, NotARecord."""
+"""Acts for Valkey: in goes an act, out comes the script that does it, with its arguments."""
 
 import json
 from typing import assert_never
@@ -20,7 +20,13 @@ def call_of(act: Act) -> Call:  # noqa: PLR0911  one line an act
     match act:
         case Put(task):
             stored, cap = StoredTask.of(task), task.budget_hops
-            values = [stored.id, stored.state, int(stored.is_suspended), stored.expires_ms, stored.transaction]
+            values: list[str | bytes | int] = [
+                stored.id,
+                stored.state,
+                int(stored.is_suspended),
+                stored.expires_ms,
+                stored.transaction,
+            ]
             return scripts.PUT, [*values, stored.record, 0 if cap is None else cap]
         case End(task_id):
             return scripts.END, [_id(task_id), int(TaskState.ENDED)]
@@ -75,5 +81,5 @@ def _proceed(act: Proceed) -> Call:
     marks = [int(facts.high_water), int(facts.untrusted_input), round(act.active_unix_seconds * 1000)]
     seen = [f"f:{kind}:{value}" for kind, value in facts_rows(facts)]
     root_id = task_id.partition(".")[0]
-    head = [task_id, root_id, act.hop_key, *marks, len(spends), len(approvals)]
+    head: list[str | bytes | int] = [task_id, root_id, act.hop_key, *marks, len(spends), len(approvals)]
     return scripts.PROCEED, [*head, *spends, *approvals, *seen]

@@ -128,7 +128,7 @@ class Follower:
         return client
 
     async def _must_lead(self, client: Redis) -> None:
-        role: Any = await client.execute_command("ROLE")
+        role: Any = await client.role()
         if role[0] not in (b"master", "master"):
             raise ValueError("the server is not the primary")
         self._next_role_seconds = time.monotonic() + ROLE_SECONDS

@@ -30,10 +30,7 @@ def stored_task(task_id: str, replies: Sequence[Any]) -> StoredTask | None:
             last_hop_key=state.get(b"last", b"").decode(),
             seen=[_seen(name) for name in state if name.startswith(b"f:")],
             requests=[(digest.decode(), int(kept.split(b":", 2)[1])) for digest, kept in requests.items()],
-            approvals=[
-                StoredApproval(each.decode(), *json.loads(approvals[each]), uses.get(each, b"").decode())
-                for each in sorted(approvals)
-            ],
+            approvals=[_approval(each, approvals[each], uses.get(each, b"")) for each in sorted(approvals)],
         )
     except (ValueError, TypeError, KeyError, IndexError) as error:
         raise NotARecord(f"what belongs to the task cannot be read: {type(error).__name__}: {error}") from error
@@ -51,3 +48,8 @@ def request_documents(requests: Mapping[bytes, bytes]) -> list[bytes]:
 def _seen(name: bytes) -> tuple[str, str]:
     _, kind, value = name.decode().split(":", 2)
     return kind, value
+
+
+def _approval(approval_id: bytes, kept: bytes, hop_key: bytes) -> StoredApproval:
+    digest, kind, approver, expires_ms = json.loads(kept)
+    return StoredApproval(approval_id.decode(), digest, kind, approver, expires_ms, hop_key.decode())

@@ -1,9 +1,9 @@
 """Acts in Lua: each is one script, which the store runs alone, with its entry in the change stream.
 
 A script looks at everything before it writes anything, for nothing takes back what a script wrote. KEYS[1] is the
-prefix of all keys. Out comes `{'ok', changed task...}`, `{'none', task}` or `{'conflict', why}`. Keys, below the prefix:
+prefix of all keys. Out comes `{'ok', changed task...}`, `{'none', task}` or `{'conflict', why}`. Keys, below it:
 
-    r:<task> record    s:<task> what changes, and `f:<kind>:<value>` for what was seen    h:<task> hops that were paid for
+    r:<task> record    s:<task> what changes, and `f:<kind>:<value>` for what was seen    h:<task> hops paid for
     q:<task> access requests by digest, `<place>:<rejected>:<document>`    x:<txn> the task of a transaction
     a:<task> approvals by id, JSON    u:<task> hops that used them    ids, expiries: all tasks    seq, ch: the changes
 """
@@ -114,7 +114,7 @@ return ok
 """
 )
 
-# ARGV: task, root, hop, high water, untrusted, active, how many spends, how many approvals; then those, then what was seen.
+# ARGV: task, root, hop, high water, untrusted, active, how many spends, how many approvals; those; what was seen.
 PROCEED = (
     _COMMON
     + """

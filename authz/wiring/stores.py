@@ -69,4 +69,6 @@ def _password(settings: ValkeySettings) -> str | None:
         return settings.password_file.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
         what = f"the password cannot be read: {type(error).__name__}"
-        raise Unusable(Problem(Place(settings.password_file), what, "Give a text file with the password alone.")) from None
+        raise Unusable(
+            Problem(Place(settings.password_file), what, "Give a text file with the password alone.")
+        ) from None

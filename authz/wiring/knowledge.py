@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from authz.catalog.file import load_catalog
+from authz.catalog.file import Unset, load_catalog, load_with_unset
 from authz.catalog.http import HttpCatalog
 from authz.config import Settings, TaskSettings, TokenSettings, load_settings
 from authz.core.demand import ARGUMENTS, OPERATIONS
@@ -38,6 +38,7 @@ class Knowledge:
     catalog: HttpCatalog
     policy: CedarPolicy
     token_keys: TokenKeys | None
+    unset: tuple[Unset, ...] = ()  # entries of the catalog whose requests are denied until they are filled in
 
 
 def read(config_file: Path) -> Knowledge:
@@ -46,7 +47,7 @@ def read(config_file: Path) -> Knowledge:
     with collecting(problems):
         trust = Trust.read(config_file, settings)
     with collecting(problems):
-        catalog = read_catalog(settings)
+        catalog, unset = load_with_unset(settings.catalog.file)
     with collecting(problems):
         keys = token_keys(settings.tasks)
     if problems:
@@ -54,7 +55,7 @@ def read(config_file: Path) -> Knowledge:
     operations = (*catalog.operations, *OPERATIONS.values())
     arguments = {name: _KINDS[its_type] for name, its_type in {**catalog.argument_types, **ARGUMENTS}.items()}
     policy = load_policies(settings.policy.directory, operations, settings.policy.groups, arguments)
-    return Knowledge(settings, trust, catalog, policy, keys)
+    return Knowledge(settings, trust, catalog, policy, keys, tuple(unset))
 
 
 def read_catalog(settings: Settings) -> HttpCatalog:

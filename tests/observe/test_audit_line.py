@@ -75,7 +75,7 @@ def test_the_line_of_an_allowed_hop_tells_all_that_was_found_out() -> None:
 
 def test_the_line_tells_which_arguments_were_decided_on() -> None:
     """Whoever has the arguments can show that they are the ones: the line has the SHA-256 of their RFC 8785 form."""
-    arguments = {"to": ["ann@example.org"], "amount": 12.5, "näme": "é"}
+    arguments: dict[str, Any] = {"to": ["ann@example.org"], "amount": 12.5, "näme": "é"}
     tools = {"send": attempt("crm.send", **{"class": "egress"})}
     catalog = service_of(mcp={"path": "/mcp", "session": attempt("crm.session"), "tools": tools})
     call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "send", "arguments": arguments}}

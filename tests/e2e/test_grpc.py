@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 import grpc
 import pytest
@@ -43,7 +42,7 @@ forbid (principal, action == Action::"book.drop", resource);
 DEADLINE_SECONDS = 30
 
 
-class Books(grpc.GenericRpcHandler):
+class Books(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no types
     """A service that answers every method, those that no catalog knows too, and notes which calls arrived."""
 
     def __init__(self) -> None:

@@ -111,7 +111,9 @@ class Yard:
         """
         name = self._next("service")
         # gRPC clients of Python find a server by its DNS name alone.
-        certificate_file, private_key_file = self.ca.mint(SERVICE_ID, dns=(HOST,) if is_grpc else ()).write(self.folder, name)
+        certificate_file, private_key_file = self.ca.mint(SERVICE_ID, dns=(HOST,) if is_grpc else ()).write(
+            self.folder, name
+        )
         sidecar = Sidecar(
             name=name,
             service=service,

@@ -29,6 +29,10 @@ from authz.ports import Policy
 _NO_TASK = Errand((Task("", "", "", frozenset(), (), Sensitivity.PUBLIC, 0, 0, TaskState.ACTIVE),))
 
 
+CHILD_CHARACTERS = 12
+"""Of a delegated task's id behind its parent's: 48 random bits. A clash is a conflict in the store."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What no task may exceed."""
@@ -144,7 +148,9 @@ class Lifecycle:
         errand.must_be_live(unix_seconds)
         parent = errand.task
         draft = replace(draft, owner=parent.owner)
-        child = _drafted(draft, f"{parent.id}.{fresh.id}", name, fresh.transaction, unix_seconds)
+        # The random end of the id tells children of one parent apart, and leaves room for a deep chain of them.
+        id = f"{parent.id}.{fresh.id[-CHILD_CHARACTERS:]}"
+        child = _drafted(draft, id, name, fresh.transaction, unix_seconds)
         if child.depth > self.limits.max_depth:
             raise Refused(Reason.DELEGATION_TOO_DEEP, f"{parent.id} lies {parent.depth} delegations deep already")
         for above in errand.chain:

@@ -1,5 +1,6 @@
-"""Run every benchmark, print one table, write `bench/results.json`."""
+"""Run every benchmark, or those that are named, print one table, and write `bench/results.json`."""
 
+import argparse
 import dataclasses
 import importlib
 import json
@@ -18,11 +19,15 @@ NO_BENCHMARKS = {"__main__", "row", "empty_server"}
 
 
 def main() -> int:
-    """All rows; the exit status is 1 where a bound does not hold."""
+    """The table; the exit status is 1 where a bound does not hold."""
+    names = sorted({each.name for each in pkgutil.iter_modules(bench.__path__)} - NO_BENCHMARKS)
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("benchmarks", nargs="*", metavar="BENCHMARK", help=f"one of {', '.join(names)}; all if none")
+    chosen = parser.parse_args().benchmarks or names
+    if unknown := set(chosen) - set(names):
+        parser.error(f"{', '.join(sorted(unknown))}: no such benchmark; there are {', '.join(names)}")
     console, rows = Console(), list[Row]()
-    for module in sorted(each.name for each in pkgutil.iter_modules(bench.__path__)):
-        if module in NO_BENCHMARKS:
-            continue
+    for module in chosen:
         with console.status(f"running {module}"):
             rows += importlib.import_module(f"bench.{module}").rows()
     table = Table("name", "value", "unit", "bound", "holds", "how", box=None)

@@ -73,16 +73,17 @@ def test_a_removed_authority_denies_its_agents_on_open_connections(door: Door) -
 def test_the_very_next_check_after_the_bundle_arrived_denies(tmp_path: Path, origin_of: OriginOf) -> None:
     """The law: before, the agent is allowed at each check; from the moment the snapshot differs, at none."""
     with place_of(tmp_path, origin_of, rotations=1) as place:
-        last = asyncio.run(checks_until_the_bundle_arrives(place))
+        message = hop_of(place, place.succession.oldest)
+        last = asyncio.run(checks_until_the_bundle_arrives(place, message))
     assert isinstance(last.decision, Deny)
     assert last.decision.reason is Reason.SVID_UNTRUSTED
 
 
-async def checks_until_the_bundle_arrives(place: Place) -> Record:
+async def checks_until_the_bundle_arrives(place: Place, message: bytes) -> Record:
     """The first check against the new snapshot; those before it are allowed."""
     knowledge, memory = read(place.world.config_file), Memory(1000)
     trust, store = knowledge.trust, SqliteTasks(place.world.database, memory)
-    checks = Checks(make_pipeline(knowledge, memory), store, place)
+    checks = Checks(make_pipeline(knowledge, memory), store, place, message)
     trust.start()
     try:
         await trust.wait_for_first(PATIENCE_SECONDS)
@@ -107,9 +108,9 @@ async def checks_until_the_bundle_arrives(place: Place) -> Record:
 class Checks:
     """Checks of an agent whose authority is the oldest, driven by hand."""
 
-    def __init__(self, pipeline: Pipeline, store: SqliteTasks, place: Place) -> None:
+    def __init__(self, pipeline: Pipeline, store: SqliteTasks, place: Place, message: bytes) -> None:
         self._pipeline, self._store = pipeline, store
-        self._message = hop_of(place, place.succession.oldest)
+        self._message = message
         self._asker = place.world.svid(ENVOY).pem
 
     async def remember_the_task(self) -> None:

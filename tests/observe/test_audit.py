@@ -39,7 +39,7 @@ request = Request("GET", "h" * 250, "/" + "p" * 1000, {}, "", "", "")
 
 def append(decision_id):
     decision = Deny(Reason.INTERNAL_ERROR, "d" * 1000)
-    audit.append(Record(Arrival(0, 0, decision_id), None, request, None, None, None, None, decision), 0.001)
+    audit.append(Record(Arrival(0, 0, decision_id), None, request, None, None, None, None, None, decision), 0.001)
 """
 
 # Once its standard input ends, appends lines with the writer's name and a number, and says so after each.

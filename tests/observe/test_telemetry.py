@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from authz.core.decision import Allow
+from authz.core.decision import Allow, Deny, StepUp
 from authz.core.reasons import Reason
 from authz.core.record import Record
 from authz.observe.fanout import Fanout
@@ -43,6 +43,7 @@ from tests.support.records import (
 
 START_NS = 1_800_000_000_123_456_000
 ENOUGH_SECONDS = 10.0
+DECISIONS = {Allow: "allow", Deny: "deny", StepUp: "step_up"}
 
 
 @pytest.fixture(autouse=True)
@@ -165,7 +166,7 @@ def test_our_own_trouble_is_an_error(environment: pytest.MonkeyPatch) -> None:
 
 def test_what_was_not_reached_has_no_attribute(environment: pytest.MonkeyPatch) -> None:
     """A check that ended at its first step has a span of the decision alone."""
-    nothing = dict.fromkeys(("asker", "request", "identity", "task", "hop", "verdict"))
+    nothing = dict.fromkeys(("asker", "request", "identity", "ticket", "errand", "hop", "verdict"))
     span = only_span(exported(environment, denied(Reason.REQUEST_MALFORMED, "", **nothing)))
     assert {key for key in plain(span.attributes) if key.startswith("authz.")} == {
         "authz.decision",
@@ -391,4 +392,4 @@ def test_any_record_can_be_observed(kept: Kept, told: Record) -> None:
     encode_spans(spans).SerializeToString()
     for span in spans:
         assert span.attributes is not None
-        assert span.attributes["authz.decision"] == ("allow" if isinstance(told.decision, Allow) else "deny")
+        assert span.attributes["authz.decision"] == DECISIONS[type(told.decision)]

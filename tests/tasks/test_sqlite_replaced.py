@@ -136,7 +136,7 @@ def test_a_file_that_is_no_store_is_not_followed(file: Path) -> None:
         assert (as_of_ns, 2) == (node.memory.as_of_ns, failures(node))
 
 
-@pytest.mark.parametrize("pragma", ["user_version = 2", "application_id = 7"])
+@pytest.mark.parametrize("pragma", ["user_version = 99", "application_id = 7"])
 def test_a_store_of_a_later_version_is_not_followed(file: Path, tmp_path: Path, pragma: str) -> None:
     """A file that would be refused at the start is refused under way too, though it looks like a store."""
     other = tmp_path / "other.db"

@@ -1,5 +1,6 @@
 """The embedded store: what cannot be read makes knowledge old; what cannot be written is not acknowledged."""
 
+import asyncio
 import contextlib
 import logging
 import threading
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from authz.core.acts import Put
 from authz.core.errors import Unavailable
 from authz.core.memory import NEVER_NS
 from authz.core.reasons import Reason
@@ -111,7 +113,7 @@ def test_threads_take_turns_to_write(file: Path) -> None:
 
         def put_all(mine: list[Task]) -> None:
             for task in mine:
-                node.put(task)
+                asyncio.run(node.store.do(Put(task)))
 
         threads = [threading.Thread(target=put_all, args=(tasks[first::4],)) for first in range(4)]
         for thread in threads:
@@ -130,7 +132,7 @@ def test_a_thread_that_looks_never_sees_what_is_not_committed(file: Path) -> Non
         task = kept(node)
         assert isinstance(node.store, SqliteTasks)
         listed: list[Task] = []
-        looking = threading.Thread(target=lambda: listed.extend(node.list()))
+        looking = threading.Thread(target=lambda: listed.extend(asyncio.run(node.store.list("", 10))))
         with contextlib.suppress(KeyError), node.store._writer.transaction() as connection:
             connection.execute("DELETE FROM task")
             looking.start()

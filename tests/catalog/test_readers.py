@@ -211,7 +211,7 @@ def test_a_query_parameter_has_one_value_to_every_reader(query: str) -> None:
 @bounded
 @given(
     uri=st.lists(
-        st.sampled_from(["crm", "://", "contacts", "/", "7", "..", "%2e", "%2F", "@", ":", "?", "#", "\\", "é", " ", "%C3%A9"]),
+        st.sampled_from(["crm", "://", "contacts", "/", "7", "..", "%2e", "%2F", "@", "?", "#", "\\", "é", " "]),
         max_size=9,
     ).map("".join)
     | st.text(alphabet="crm:/7.%2eF@é", max_size=12).map(lambda tail: "crm://contacts/" + tail)
@@ -227,14 +227,11 @@ def test_a_resource_is_the_same_to_every_reader_of_uris(uri: str) -> None:
         assert posixpath.normpath(unquote(parts.path)) == unquote(parts.path)
 
 
-statements = st.lists(
-    st.sampled_from(
-        ["select", "*", "a", "from", "t", "s", ",", "(", ")", "where", "1", "=", "'x'", '"s"', "insert", "into", "values",
-         "delete", "update", "set", "drop", "table", "with", "as", "union", "join", "replace", ";", "x", "limit", "create"]
-    ),
-    min_size=2,
-    max_size=12,
-).map(" ".join)  # fmt: skip
+STATEMENT_WORDS = """
+select * a from t s , ( ) where 1 = 'x' "s" insert into values
+delete update set drop table with as union join replace ; x limit create
+""".split()  # noqa: SIM905  as they would be written
+statements = st.lists(st.sampled_from(STATEMENT_WORDS), min_size=2, max_size=12).map(" ".join)
 table = st.sampled_from(["t", "s", '"s"', "T", "(select a from s)", "t, s", "t join s"])
 selects = st.builds(
     "select {} from {}{}".format,

@@ -91,11 +91,12 @@ class _Policy:
     written: Written
 
 
-def load_policies(
+def load_policies(  # noqa: PLR0913  what policies are held against
     folder: Path,
     operations: Iterable[Operation],
     groups: Mapping[str, tuple[str, ...]] = _NO_GROUPS,
     arguments: Mapping[str, Kind] = _NO_ARGUMENTS,
+    *,
     digests_file: Path | None = None,
     breathe: Callable[[], None] = lambda: None,
 ) -> CedarPolicy:

@@ -59,7 +59,9 @@ def read_policy(settings: Settings, catalog: HttpCatalog, breathe: Callable[[], 
     operations = (*catalog.operations, *OPERATIONS.values())
     arguments = {name: _KINDS[its_type] for name, its_type in {**catalog.argument_types, **ARGUMENTS}.items()}
     policy = settings.policy
-    return load_policies(policy.directory, operations, policy.groups, arguments, policy.digests_file, breathe)
+    return load_policies(
+        policy.directory, operations, policy.groups, arguments, digests_file=policy.digests_file, breathe=breathe
+    )
 
 
 def read_catalog(settings: Settings) -> HttpCatalog:

@@ -33,6 +33,7 @@ class Reloading:
 
     @classmethod
     def of(cls, world: World) -> "Reloading":
+        """With the files of this world in force."""
         knowledge = read(world.config_file)
         rules = Rules(knowledge.catalog, knowledge.policy)
         running = world.pipeline()
@@ -158,7 +159,7 @@ def corrupted(content: bytes, chance: random.Random) -> bytes:
 
 def test_half_written_files_change_no_decision(reloading: Reloading) -> None:
     """Whatever a file holds between two looks, cut short or with a bit flipped, is not taken into use."""
-    whole, chance = reloading.policies.read_bytes(), random.Random(1)
+    whole, chance = reloading.policies.read_bytes(), random.Random(1)  # noqa: S311  what to break
     for _ in range(CORRUPTIONS):
         reloading.policies.write_bytes(corrupted(whole, chance))
         reloading.look(1)
@@ -173,7 +174,7 @@ def test_with_digests_corrupt_files_change_no_decision_however_long_they_stay(tm
     policy = {"directory": "policies", "digests_file": "SHA256SUMS"}
     whole = POLICIES.encode()
     (tmp_path / "SHA256SUMS").write_text(f"{hashlib.sha256(whole).hexdigest()}  crm.cedar\n")
-    reloading, chance = Reloading.of(World(tmp_path, settings={"policy": policy})), random.Random(2)
+    reloading, chance = Reloading.of(World(tmp_path, settings={"policy": policy})), random.Random(2)  # noqa: S311  as above
     for _ in range(CORRUPTIONS):
         reloading.policies.write_bytes(corrupted(whole, chance))
         reloading.look(1, is_whole=True)

@@ -17,7 +17,7 @@ from tests.support.world import POLICIES, SUPPORT, World, arrival_now
 
 POLICY_COUNT = 10_000
 BOUND_MS = 5
-RELOADS = 1
+RELOADS = 3
 MILLISECONDS = 1000
 PAUSE_SECONDS = 0.002  # between checks
 

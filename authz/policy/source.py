@@ -30,7 +30,7 @@ from authz.policy.statements import Lines, Statement, split
 
 _NO_ARGUMENTS: Mapping[str, Kind] = MappingProxyType({})
 _NO_GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType({})
-_PORTION = 16
+_PORTION = 8
 _INCOMPLETE = "unexpected end of input"
 _NAMES_WHERE = re.compile(r'^for policy `[^`]*`, | for Action::"(?:\\.|[^"\\])*"')
 _NO_ACTION = "unable to find an applicable action"

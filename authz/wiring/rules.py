@@ -69,12 +69,14 @@ class Rules:
         """As the policies in force do."""
         return self._pair.policy.decide(query)
 
-    def replace(self, catalog: HttpCatalog, policy: CedarPolicy) -> None:
-        """Put these in force from the next check on."""
+    def replace(self, catalog: HttpCatalog, policy: CedarPolicy) -> CedarPolicy:
+        """Put these in force from the next check on; the policies that were in force until then."""
+        replaced = self._pair.policy
         self._pair = _Pair(catalog, policy)
         self._classes_of.clear()
         self._classes_of.update(classes_of(catalog.operations))
         self.since_unix_seconds = time.time()
+        return replaced
 
 
 Look = tuple[tuple[str, str], ...]
@@ -129,10 +131,11 @@ class Reload:
             return
         if await asyncio.to_thread(look_at, self._settings) != looked:
             return  # it changed while it was read; the next looks will tell
-        self._rules.replace(catalog, policy)
+        replaced = self._rules.replace(catalog, policy)
         self._in_force, self._refused, self.trouble = looked, None, ""
         self.loads += 1
         _log.info("policies %.12s and catalog %.12s are in force", policy.version, catalog.version)
+        await asyncio.to_thread(replaced.let_go, _rest)
 
     def _refuse(self, looked: Look, why: str) -> None:
         self._refused = looked
@@ -162,7 +165,11 @@ def _digest(path: Path) -> str:
 
 def _compile(settings: Settings) -> tuple[HttpCatalog, CedarPolicy]:
     catalog = read_catalog(settings)
-    return catalog, read_policy(settings, catalog, lambda: time.sleep(_REST_SECONDS))
+    return catalog, read_policy(settings, catalog, _rest)
+
+
+def _rest() -> None:
+    time.sleep(_REST_SECONDS)
 
 
 @contextmanager

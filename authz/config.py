@@ -172,9 +172,13 @@ class DenialSettings(Document):
 
 
 class PolicySettings(Document):
-    """What is allowed. `groups` names sets of agents, as `AgentGroup` in policies."""
+    """What is allowed. `groups` names sets of agents, as `AgentGroup` in policies.
+
+    Where `digests_file` is named, policies count only as it lists them.
+    """
 
     directory: ExistingFolder
+    digests_file: ExistingFile | None = None
     groups: dict[str, tuple[SpiffeUri, ...]] = Field(default_factory=dict)
 
 

@@ -1,6 +1,6 @@
 """All that a configuration names, read and validated; and the pipeline that stands on it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,10 +52,17 @@ def read(config_file: Path) -> Knowledge:
         keys = token_keys(settings.tasks)
     if problems:
         raise Unusable(*problems)
+    return Knowledge(settings, trust, catalog, read_policy(settings, catalog), keys, tuple(unset))
+
+
+def read_policy(settings: Settings, catalog: HttpCatalog, breathe: Callable[[], None] = lambda: None) -> CedarPolicy:
+    """The policies that the settings name, for this catalog; raises Unusable. `breathe` is called between portions."""
     operations = (*catalog.operations, *OPERATIONS.values())
     arguments = {name: _KINDS[its_type] for name, its_type in {**catalog.argument_types, **ARGUMENTS}.items()}
-    policy = load_policies(settings.policy.directory, operations, settings.policy.groups, arguments)
-    return Knowledge(settings, trust, catalog, policy, keys, tuple(unset))
+    policy = settings.policy
+    return load_policies(
+        policy.directory, operations, policy.groups, arguments, digests_file=policy.digests_file, breathe=breathe
+    )
 
 
 def read_catalog(settings: Settings) -> HttpCatalog:

@@ -1,182 +1,186 @@
-"""Acts in Lua: each is one script, which the store runs alone, with its entry in the change stream.
+"""Acts as scripts of a Valkey or Redis server: each runs whole, between no others, and tells what it changed.
 
-A script looks at everything before it writes anything, for nothing takes back what a script wrote. KEYS[1] is the
-prefix of all keys. Out comes `{'ok', changed task...}`, `{'none', task}` or `{'conflict', why}`. Keys, below it:
-
-    r:<task> record    s:<task> what changes, and `f:<kind>:<value>` for what was seen    h:<task> hops paid for
-    q:<task> access requests by digest, `<place>:<rejected>:<document>`    x:<txn> the task of a transaction
-    a:<task> approvals by id, JSON    u:<task> hops that used them    ids, expiries: all tasks    seq, ch: the changes
+Keys come first: the counter of changes, the stream of changes, then those that the act is about. The first argument is
+how many changes the stream keeps. A script returns `ok` and the tasks it changed, `none` where the task is not kept, or
+`conflict` and what stands against it; it looks at everything before it writes anything.
 """
 
-_COMMON = """
-local p = KEYS[1]
-local ok = {'ok'}
-local function changed(id)
-  for i = 2, #ok do if ok[i] == id then return end end
-  ok[#ok + 1] = id
-  redis.call('XADD', p .. 'ch', 'MAXLEN', '~', 100000, string.format('%d-0', redis.call('INCR', p .. 'seq')), 't', id)
+_CHANGED = """
+local function changed(task)
+  redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[1], redis.call('INCR', KEYS[1]) .. '-0', 't', task)
 end
-local function exists(id) return redis.call('EXISTS', p .. 's:' .. id) == 1 end
-local function parent_of(id) return string.match(id, '^(.*)%.[^.]*$') end
-local function rejected(kept) return string.match(kept, '^%d+:(%d):') == '1' end
 """
 
+# KEYS 3 facts, 4 record, 5 transaction, 6 ids, 7 expiries, 8... facts of the tasks above, nearest first.
+# ARGV 2 id, 3 record, 4 active, 5 expires, 6 transaction, 7... names and values of the facts.
 PUT = (
-    _COMMON
+    _CHANGED
     + """
-local id, state, suspended, expires, txn, record, cap = unpack(ARGV)
-local above = parent_of(id)
-while above do
-  local kept = redis.call('HMGET', p .. 's:' .. above, 'state', 'suspended')
-  if kept[1] ~= '0' or kept[2] ~= '0' then return {'conflict', 'the task ' .. above .. ' is not live'} end
-  above = parent_of(above)
+for above = 8, #KEYS do
+  local found = redis.call('HMGET', KEYS[above], 'state', 'suspended')
+  if found[1] ~= ARGV[4] or found[2] ~= '0' then return {'conflict', 'a task above ' .. ARGV[2] .. ' is not live'} end
 end
-if exists(id) or (txn ~= '' and redis.call('EXISTS', p .. 'x:' .. txn) == 1) then
-  return {'conflict', 'there is a task ' .. id .. ' already, or one of its transaction'}
+if redis.call('EXISTS', KEYS[3], KEYS[4]) > 0 or (ARGV[6] ~= '' and redis.call('EXISTS', KEYS[5]) > 0) then
+  return {'conflict', 'there is a task ' .. ARGV[2] .. ' already, or one of its transaction'}
 end
-redis.call('SET', p .. 'r:' .. id, record)
-redis.call('HSET', p .. 's:' .. id, 'state', state, 'suspended', suspended, 'expires', expires, 'txn', txn, 'cap', cap)
-if txn ~= '' then redis.call('SET', p .. 'x:' .. txn, id) end
-redis.call('ZADD', p .. 'ids', 0, id)
-redis.call('ZADD', p .. 'expiries', expires, id)
-changed(id)
-return ok
+redis.call('SET', KEYS[4], ARGV[3])
+for i = 7, #ARGV, 2 do redis.call('HSET', KEYS[3], ARGV[i], ARGV[i + 1]) end
+if ARGV[6] ~= '' then redis.call('SET', KEYS[5], ARGV[2]) end
+redis.call('ZADD', KEYS[6], 0, ARGV[2])
+redis.call('ZADD', KEYS[7], ARGV[5], ARGV[2])
+changed(ARGV[2])
+return {'ok', ARGV[2]}
 """
 )
 
-# The larger state stays, so that no order of two ends ever makes a task live again.
-END = (
-    _COMMON
+# KEYS 3 facts. ARGV 2 id, 3 field, 4 value. A state only rises: no order of acts makes an ended task live again.
+SET = (
+    _CHANGED
     + """
-local id, state = unpack(ARGV)
-if not exists(id) then return {'none', id} end
-local kept = tonumber(redis.call('HGET', p .. 's:' .. id, 'state')) or 0
-redis.call('HSET', p .. 's:' .. id, 'state', string.format('%d', math.max(kept, tonumber(state))))
-changed(id)
-return ok
+local before = redis.call('HGET', KEYS[3], ARGV[3])
+if not before then return {'none'} end
+if ARGV[3] ~= 'state' or tonumber(before) < tonumber(ARGV[4]) then redis.call('HSET', KEYS[3], ARGV[3], ARGV[4]) end
+changed(ARGV[2])
+return {'ok', ARGV[2]}
 """
 )
 
-SUSPEND = (
-    _COMMON
-    + """
-local id, suspended = unpack(ARGV)
-if not exists(id) then return {'none', id} end
-redis.call('HSET', p .. 's:' .. id, 'suspended', suspended)
-changed(id)
-return ok
-"""
-)
-
+# KEYS 3 facts, 4 requests. ARGV 2 id, 3 digest, 4 document, 5 how many a task may have.
 ASK = (
-    _COMMON
+    _CHANGED
     + """
-local id, digest, document, most = unpack(ARGV)
-if not exists(id) then return {'none', id} end
-if redis.call('HEXISTS', p .. 'q:' .. id, digest) == 1 then return ok end
-local count = redis.call('HLEN', p .. 'q:' .. id)
-if count >= tonumber(most) then return {'conflict', 'the task ' .. id .. ' has ' .. count .. ' access requests'} end
-redis.call('HSET', p .. 'q:' .. id, digest, count .. ':0:' .. document)
-changed(id)
-return ok
-"""
-)
-
-APPROVE = (
-    _COMMON
-    + """
-local id, digest, approval_id, approval = unpack(ARGV)
-if not exists(id) then return {'none', id} end
-local kept = redis.call('HGET', p .. 'q:' .. id, digest)
-if not kept or rejected(kept) then return {'conflict', id .. ' has no open access request ' .. digest} end
-redis.call('HSETNX', p .. 'a:' .. id, approval_id, approval)
-changed(id)
-return ok
-"""
-)
-
-REJECT = (
-    _COMMON
-    + """
-local id, digest = unpack(ARGV)
-if not exists(id) then return {'none', id} end
-local kept = redis.call('HGET', p .. 'q:' .. id, digest)
-if not kept then return {'conflict', id .. ' has no access request ' .. digest} end
-redis.call('HSET', p .. 'q:' .. id, digest, (string.gsub(kept, '^(%d+):%d:', '%1:1:')))
-local all = redis.call('HGETALL', p .. 'a:' .. id)
-for i = 1, #all, 2 do
-  if cjson.decode(all[i + 1])[1] == digest and redis.call('HEXISTS', p .. 'u:' .. id, all[i]) == 0 then
-    redis.call('HDEL', p .. 'a:' .. id, all[i])
-  end
+if redis.call('EXISTS', KEYS[3]) == 0 then return {'none'} end
+if redis.call('HEXISTS', KEYS[4], ARGV[3]) == 1 then return {'ok'} end
+local count = redis.call('HLEN', KEYS[4])
+if count >= tonumber(ARGV[5]) then
+  return {'conflict', 'the task ' .. ARGV[2] .. ' has ' .. count .. ' access requests'}
 end
-changed(id)
-return ok
+redis.call('HSET', KEYS[4], ARGV[3], '0:' .. count .. ':' .. ARGV[4])
+changed(ARGV[2])
+return {'ok', ARGV[2]}
 """
 )
 
-# ARGV: task, root, hop, high water, untrusted, active, how many spends, how many approvals; those; what was seen.
-PROCEED = (
-    _COMMON
+# KEYS 3 facts, 4 requests, 5 approvals. ARGV 2 id, 3 digest, 4 approval, 5 its content.
+APPROVE = (
+    _CHANGED
     + """
-local id, root, hop, spends, approvals = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[7]), tonumber(ARGV[8])
-if not exists(id) then return {'none', id} end
-if not exists(root) then return {'none', root} end
-local pay, use = {}, {}
-for i = 9, 8 + spends do
-  if redis.call('SISMEMBER', p .. 'h:' .. ARGV[i], hop) == 0 then
-    local kept = redis.call('HMGET', p .. 's:' .. ARGV[i], 'spent', 'cap')
-    if (tonumber(kept[1] or '0') or 0) >= (tonumber(kept[2] or '0') or 0) then
-      return {'conflict', 'the budget of ' .. ARGV[i] .. ' is used up'}
+if redis.call('EXISTS', KEYS[3]) == 0 then return {'none'} end
+local request = redis.call('HGET', KEYS[4], ARGV[3])
+if not request or string.sub(request, 1, 1) ~= '0' then
+  return {'conflict', ARGV[2] .. ' has no open access request ' .. ARGV[3]}
+end
+redis.call('HSETNX', KEYS[5], ARGV[4], ARGV[5])
+changed(ARGV[2])
+return {'ok', ARGV[2]}
+"""
+)
+
+# KEYS 3 facts, 4 requests, 5 approvals. ARGV 2 id, 3 digest. An approval that was used stays, as what happened.
+REJECT = (
+    _CHANGED
+    + """
+if redis.call('EXISTS', KEYS[3]) == 0 then return {'none'} end
+local request = redis.call('HGET', KEYS[4], ARGV[3])
+if not request then return {'conflict', ARGV[2] .. ' has no access request ' .. ARGV[3]} end
+redis.call('HSET', KEYS[4], ARGV[3], '1' .. string.sub(request, 2))
+local approvals = redis.call('HGETALL', KEYS[5])
+for i = 1, #approvals, 2 do
+  local id = approvals[i]
+  if string.sub(id, 1, 4) ~= 'hop:' and cjson.decode(approvals[i + 1])[1] == ARGV[3]
+    and redis.call('HEXISTS', KEYS[5], 'hop:' .. id) == 0 then redis.call('HDEL', KEYS[5], id) end
+end
+changed(ARGV[2])
+return {'ok', ARGV[2]}
+"""
+)
+
+# KEYS 3 facts, 4 approvals, 5 facts of the session, then facts, record and paid hops of each task that pays.
+# ARGV 2 id, 3 id of the session, 4 hop, 5 high water, 6 untrusted, 7 active, 8 how many pay, 9 how many approvals, then
+# the tasks that pay, the approvals, and what was seen.
+PROCEED = (
+    _CHANGED
+    + """
+if redis.call('EXISTS', KEYS[3]) == 0 then return {'none'} end
+local paying, approving = tonumber(ARGV[8]), tonumber(ARGV[9])
+local touched, owing, using = {}, {}, {}
+for i = 1, paying do
+  local facts, record, paid = KEYS[3 * i + 3], KEYS[3 * i + 4], KEYS[3 * i + 5]
+  if redis.call('SISMEMBER', paid, ARGV[4]) == 0 then
+    local content = redis.call('GET', record)
+    local cap = content and cjson.decode(content)['budget_hops'] or 0
+    if tonumber(redis.call('HGET', facts, 'spent') or 0) >= cap then
+      return {'conflict', 'the budget of ' .. ARGV[9 + i] .. ' is used up'}
     end
-    pay[#pay + 1] = ARGV[i]
+    owing[#owing + 1] = i
   end
 end
 local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000 + tonumber(time[2]) / 1000
-for i = 9 + spends, 8 + spends + approvals do
-  local approval, used = redis.call('HGET', p .. 'a:' .. id, ARGV[i]), redis.call('HGET', p .. 'u:' .. id, ARGV[i])
-  if not approval or (used and used ~= hop) then
-    return {'conflict', 'the approval ' .. ARGV[i] .. ' is gone, or was spent by another hop'}
+local now = time[1] * 1000 + time[2] / 1000
+for i = 1, approving do
+  local id = ARGV[9 + paying + i]
+  local content, hop = redis.call('HGET', KEYS[4], id), redis.call('HGET', KEYS[4], 'hop:' .. id)
+  if not content or (hop and hop ~= ARGV[4]) then
+    return {'conflict', 'the approval ' .. id .. ' is gone, or was spent by another hop'}
   end
-  if not used then
-    if cjson.decode(approval)[4] <= now then return {'conflict', 'the approval ' .. ARGV[i] .. ' has expired'} end
-    use[#use + 1] = ARGV[i]
-  end
-end
-for _, payer in ipairs(pay) do
-  redis.call('SADD', p .. 'h:' .. payer, hop)
-  redis.call('HINCRBY', p .. 's:' .. payer, 'spent', 1)
-  redis.call('HSET', p .. 's:' .. payer, 'last', hop)
-  changed(payer)
-end
-for _, approval_id in ipairs(use) do
-  redis.call('HSET', p .. 'u:' .. id, approval_id, hop)
-  changed(id)
-end
-local facts, grown = p .. 's:' .. root, 0
-for i, name in ipairs({'hw', 'un', 'ac'}) do
-  if tonumber(ARGV[3 + i]) > (tonumber(redis.call('HGET', facts, name) or '0') or 0) then
-    redis.call('HSET', facts, name, ARGV[3 + i])
-    grown = 1
+  if not hop then
+    if cjson.decode(content)[4] <= now then return {'conflict', 'the approval ' .. id .. ' has expired'} end
+    using[#using + 1] = id
   end
 end
-for i = 9 + spends + approvals, #ARGV do grown = grown + redis.call('HSETNX', facts, ARGV[i], '') end
-if grown > 0 then changed(root) end
-return ok
+for _, i in ipairs(owing) do
+  redis.call('SADD', KEYS[3 * i + 5], ARGV[4])
+  redis.call('HINCRBY', KEYS[3 * i + 3], 'spent', 1)
+  redis.call('HSET', KEYS[3 * i + 3], 'last', ARGV[4])
+  touched[#touched + 1] = ARGV[9 + i]
+end
+for _, id in ipairs(using) do redis.call('HSET', KEYS[4], 'hop:' .. id, ARGV[4]) end
+if #using > 0 then touched[#touched + 1] = ARGV[2] end
+if redis.call('EXISTS', KEYS[5]) == 1 then
+  local grown = 0
+  for i, name in ipairs({'high', 'untrusted', 'active'}) do
+    if tonumber(redis.call('HGET', KEYS[5], name) or 0) < tonumber(ARGV[4 + i]) then
+      redis.call('HSET', KEYS[5], name, ARGV[4 + i])
+      grown = grown + 1
+    end
+  end
+  for i = 10 + paying + approving, #ARGV do grown = grown + redis.call('HSETNX', KEYS[5], ARGV[i], '') end
+  if grown > 0 then touched[#touched + 1] = ARGV[3] end
+end
+for _, task in ipairs(touched) do changed(task) end
+return {'ok', unpack(touched)}
 """
 )
 
+# KEYS 3 ids, 4 expiries, then facts, record, requests, approvals, paid hops and transaction of each task.
+# ARGV 2 expired before, 3... the tasks.
 PURGE = (
-    _COMMON
+    _CHANGED
     + """
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', p .. 'expiries', '-inf', '(' .. ARGV[1], 'LIMIT', 0, ARGV[2])) do
-  local txn = redis.call('HGET', p .. 's:' .. id, 'txn')
-  if txn and txn ~= '' then redis.call('DEL', p .. 'x:' .. txn) end
-  for _, kind in ipairs({'r:', 's:', 'h:', 'q:', 'a:', 'u:'}) do redis.call('DEL', p .. kind .. id) end
-  redis.call('ZREM', p .. 'ids', id)
-  redis.call('ZREM', p .. 'expiries', id)
-  changed(id)
+local purged = {}
+for i = 3, #ARGV do
+  local expires = redis.call('ZSCORE', KEYS[4], ARGV[i])
+  if expires and tonumber(expires) < tonumber(ARGV[2]) then
+    local first = 6 * (i - 3) + 5
+    redis.call('DEL', KEYS[first], KEYS[first + 1], KEYS[first + 2], KEYS[first + 3], KEYS[first + 4], KEYS[first + 5])
+    redis.call('ZREM', KEYS[3], ARGV[i])
+    redis.call('ZREM', KEYS[4], ARGV[i])
+    changed(ARGV[i])
+    purged[#purged + 1] = ARGV[i]
+  end
 end
-return ok
+return {'ok', unpack(purged)}
 """
 )
+
+# KEYS facts, record, requests and approvals of each task. All is of one moment, as one script.
+READ = """
+local found = {}
+for i = 1, #KEYS, 4 do
+  found[#found + 1] = {redis.call('HGETALL', KEYS[i]), redis.call('GET', KEYS[i + 1]),
+    redis.call('HGETALL', KEYS[i + 2]), redis.call('HGETALL', KEYS[i + 3])}
+end
+return found
+"""
+
+ALL = (PUT, SET, ASK, APPROVE, REJECT, PROCEED, PURGE, READ)

@@ -1,10 +1,10 @@
 """All that a configuration names, read and validated; and the pipeline that stands on it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from authz.catalog.file import load_catalog
+from authz.catalog.file import Unset, load_catalog, load_with_unset
 from authz.catalog.http import HttpCatalog
 from authz.config import Settings, TaskSettings, TokenSettings, load_settings
 from authz.core.demand import ARGUMENTS, OPERATIONS
@@ -38,6 +38,7 @@ class Knowledge:
     catalog: HttpCatalog
     policy: CedarPolicy
     token_keys: TokenKeys | None
+    unset: tuple[Unset, ...] = ()  # entries of the catalog whose requests are denied until they are filled in
 
 
 def read(config_file: Path) -> Knowledge:
@@ -46,15 +47,22 @@ def read(config_file: Path) -> Knowledge:
     with collecting(problems):
         trust = Trust.read(config_file, settings)
     with collecting(problems):
-        catalog = read_catalog(settings)
+        catalog, unset = load_with_unset(settings.catalog.file)
     with collecting(problems):
         keys = token_keys(settings.tasks)
     if problems:
         raise Unusable(*problems)
+    return Knowledge(settings, trust, catalog, read_policy(settings, catalog), keys, tuple(unset))
+
+
+def read_policy(settings: Settings, catalog: HttpCatalog, breathe: Callable[[], None] = lambda: None) -> CedarPolicy:
+    """The policies that the settings name, for this catalog; raises Unusable. `breathe` is called between portions."""
     operations = (*catalog.operations, *OPERATIONS.values())
     arguments = {name: _KINDS[its_type] for name, its_type in {**catalog.argument_types, **ARGUMENTS}.items()}
-    policy = load_policies(settings.policy.directory, operations, settings.policy.groups, arguments)
-    return Knowledge(settings, trust, catalog, policy, keys)
+    policy = settings.policy
+    return load_policies(
+        policy.directory, operations, policy.groups, arguments, digests_file=policy.digests_file, breathe=breathe
+    )
 
 
 def read_catalog(settings: Settings) -> HttpCatalog:

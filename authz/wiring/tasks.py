@@ -25,15 +25,24 @@ PURGE_SECONDS = 10.0
 _log = logging.getLogger("authz.tasks")
 
 
-def make_task_server(knowledge: Knowledge, store: TaskStore, audit: Audit, policy: Policy) -> grpc.aio.Server:
-    """The server of the task service; nothing is bound yet. The configuration names the service."""
+def make_task_server(
+    knowledge: Knowledge,
+    store: TaskStore,
+    audit: Audit,
+    policy: Policy,
+    classes: Mapping[str, frozenset[ActionClass]],
+) -> grpc.aio.Server:
+    """The server of the task service; nothing is bound yet. The configuration names the service.
+
+    `classes` are those of each action in the catalog.
+    """
     settings = knowledge.settings.tasks
     if settings.service is None:
         raise ValueError("the configuration names no task service")
     service, token = settings.service, settings.token
     lifecycle = Lifecycle(
         policy=policy,
-        classes_of=classes_of(knowledge.catalog.operations),
+        classes_of=classes,
         limits=Limits(service.max_lifetime_seconds, service.max_depth, service.max_approval_seconds),
     )
     issuer = None

@@ -20,8 +20,8 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     if request.param == "valkey":
         settings = yaml.safe_load(world.config_file.read_text())
         del settings["tasks"]["sqlite_file"]
-        url = f"redis://127.0.0.1:{server_port('valkey')}/0"
-        settings["tasks"]["valkey"] = {"url": url, "key_prefix": "{cli-" + secrets.token_hex(4) + "}"}
+        prefix = "{cli-" + secrets.token_hex(4) + "}"
+        settings["tasks"]["valkey"] = {"servers": [f"127.0.0.1:{server_port('valkey')}"], "prefix": prefix}
         world.config_file.write_text(yaml.safe_dump(settings))
     return world
 

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -20,6 +21,9 @@ from redis.exceptions import RedisError
 from authz.core.errors import Unavailable
 from authz.core.memory import Memory
 from authz.tasks.valkey import ValkeyTasks
+from authz.tasks.valkey_connection import Access, PrimaryReach, Servers
+from authz.tasks.valkey_follower import Promises
+from authz.tasks.valkey_rows import Keys
 from tests.tasks.nodes import Node, OpenNode, sqlite_nodes
 
 _STARTS_WITHIN_SECONDS = 10.0
@@ -34,6 +38,14 @@ class PolledNode(Node):
         assert isinstance(self.store, ValkeyTasks)
         with contextlib.suppress(Unavailable):
             self.runner.run(self.store.poll())
+
+
+def free_port() -> int:
+    """A port that nobody listened on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
 
 
 def _program(kind: str) -> str:
@@ -60,15 +72,14 @@ def server_port(kind: str) -> int:
 class Server:
     """A server of our own, on a port and in a folder that nobody else uses."""
 
-    def __init__(self, kind: str, folder: Path, **options: str) -> None:
-        """Start it; options are the server's, with `_` for `-`."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+    def __init__(self, kind: str, folder: Path, arguments: tuple[str, ...] = (), **options: str) -> None:
+        """Start it; options are the server's, with `_` for `-`; arguments stand in place of all of them."""
+        self.port = int(options.pop("port", 0)) or free_port()
+        self.cluster_port = int(options.get("cluster_port", 0))
         plain = {"port": str(self.port), "bind": "127.0.0.1", "dir": str(folder), "save": ""}
         named = {"maxmemory_policy": "noeviction", **plain, **options}
         parts = (part for name, value in named.items() for part in (f"--{name.replace('_', '-')}", value))
-        self._command = [_program(kind), *parts]
+        self._command = [_program(kind), *(arguments or parts)]
         self.start()
 
     def start(self) -> None:
@@ -90,11 +101,21 @@ class Server:
         self._process.wait()
 
 
-def node_at(port: int, *, timeout_seconds: float = 5, **login: str) -> "PolledNode":
-    """A node on the store in the server at that port."""
+def node_at(port: int, *, timeout_seconds: float = 5, min_replicas: int = 0, **options: Any) -> PolledNode:  # noqa: ANN401
+    """A node on the store in the server at that port; options are those of Servers, Access and Keys."""
+    access = Access(**{name: options.pop(name) for name in Access.__slots__ if name in options})
+    prefix, host = options.pop("prefix", "{authz}"), options.pop("host", "127.0.0.1")
+    servers = Servers(((host, port),), access=access, timeout_seconds=timeout_seconds, **options)
+    promises = Promises(timeout_seconds=timeout_seconds, min_replicas=min_replicas)
     memory = Memory(10_000)
-    store = ValkeyTasks(f"redis://127.0.0.1:{port}/0", memory, timeout_seconds=timeout_seconds, **login)
-    return PolledNode(store, memory)
+    store = ValkeyTasks(PrimaryReach(servers), memory, Keys(prefix), promises, f"{host}:{port}")
+    node = PolledNode(store, memory)
+    try:
+        node.runner.run(store.connect())
+    except BaseException:
+        node.close()
+        raise
+    return node
 
 
 def _must_answer(port: int, pid: int) -> None:
@@ -115,12 +136,11 @@ def _must_answer(port: int, pid: int) -> None:
 
 @contextlib.contextmanager
 def _nodes(kind: str) -> Iterator[OpenNode]:
-    url, prefix = f"redis://127.0.0.1:{server_port(kind)}/0", f"{{test-{os.getpid()}-{next(_numbers)}}}"
+    prefix = f"{{test-{os.getpid()}-{next(_numbers)}}}"
     with contextlib.ExitStack() as opened:
 
         def open_node() -> Node:
-            memory = Memory(10_000)
-            node = PolledNode(ValkeyTasks(url, memory, prefix=prefix, timeout_seconds=5), memory)
+            node = node_at(server_port(kind), prefix=prefix)
             opened.callback(node.close)
             return node
 

@@ -3,19 +3,20 @@
 import contextlib
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from redis import Redis
 
-from authz.core.errors import Unavailable
+from authz.core.errors import Unavailable, Unusable
 from authz.core.reasons import Reason
 from authz.core.task import Task, TaskState
 from tests.tasks.nodes import Node, kept, make_task
 from tests.tasks.shared_stores import Server, node_at
 
 TIMEOUT_SECONDS = 0.3
+PATIENCE_SECONDS = 30.0
 
 
 @pytest.fixture
@@ -128,30 +129,70 @@ def test_a_full_server_refuses_acts_and_loses_none(server: Server, node: Node) -
 
 
 @pytest.mark.parametrize(
-    ("setting", "value", "said"), [("maxmemory-policy", "allkeys-lru", "noeviction"), ("version", "2", "version 2")]
+    ("setting", "value", "said"), [("maxmemory-policy", "allkeys-lru", "noeviction"), ("schema", "2:x", "version 2")]
 )
-def test_an_unfit_server_is_refused(server: Server, node: Node, setting: str, value: str, said: str) -> None:
-    """One that may drop tasks, or whose records a later program wrote, is not followed, and the message says why."""
+def test_an_unfit_server_is_refused(server: Server, setting: str, value: str, said: str) -> None:
+    """One that may drop tasks, or whose records a later program wrote, is not used, and the message says why."""
     with contextlib.closing(Redis(port=server.port)) as operator:
-        if setting == "version":
-            operator.set("{authz}version", value)
+        if setting == "schema":
+            operator.set("{authz}:schema", value)
         else:
             operator.config_set(setting, value)
-    with pytest.raises(Unavailable, match=said):
-        node.runner.run(node.store.poll())  # type: ignore[attr-defined]  # of this store alone
+    with pytest.raises(Unusable, match=said):
+        node_at(server.port)
 
 
-def test_a_user_with_a_password_may_do_all_that_is_needed(server: Server) -> None:
+def test_a_store_that_was_emptied_is_another_store(server: Server, node: Node) -> None:
+    """Somebody deletes everything under a running server: nothing that was known before is believed."""
+    task = kept(node)
+    with contextlib.closing(Redis(port=server.port)) as operator:
+        operator.flushall()
+    assert _age_grows(node)
+    assert node.finds(task.id) is Reason.TASK_UNKNOWN
+    assert not _age_grows(node)
+
+
+def test_a_user_with_a_password_may_do_all_that_is_needed(server: Server, tmp_path: Path) -> None:
     """An ACL user that sees our keys alone is enough; a wrong password is Unavailable, and is not in the message."""
     with contextlib.closing(Redis(port=server.port)) as operator:
-        rules = "on >secret ~{authz}* resetchannels -@all +@read +@write +@scripting +@transaction +@connection"
+        rules = "on >secret ~{authz}:* resetchannels -@all +@read +@write +@scripting +@transaction +@connection"
         _set_user(operator, "authz", *rules.split(), "+info", "+role", "+time")
         _set_user(operator, "default", "off")
-    with contextlib.closing(node_at(server.port, user="authz", password="secret")) as node:
+    password = tmp_path / "password"
+    password.write_text("secret\n")
+    with contextlib.closing(node_at(server.port, user="authz", password_file=password)) as node:
         task = kept(node)
         node.end(task.id)
         assert node.get(task.id).state is TaskState.ENDED
-    with contextlib.closing(node_at(server.port, user="authz", password="hunter2")) as stranger:
+    password.write_text("hunter2\n")
+    with contextlib.closing(node_at(server.port, user="authz", password_file=password)) as stranger:
         with pytest.raises(Unavailable) as told:
             stranger.put(make_task())
         assert "hunter2" not in str(told.value)
+
+
+def test_a_change_that_too_few_replicas_know_is_not_acknowledged(server: Server, tmp_path: Path) -> None:
+    """Where one replica must know of it, an act is acknowledged with that replica there, and not without."""
+    folder = tmp_path / "replica"
+    folder.mkdir()
+    replica = Server("valkey", folder, replicaof=f"127.0.0.1 {server.port}")
+    try:
+        with contextlib.closing(node_at(server.port, timeout_seconds=1, min_replicas=1)) as node:
+            _eventually(lambda: not _age_grows(node))
+            task = kept(node)
+            replica.kill()
+            with pytest.raises(Unavailable, match="0 of 1 replicas"):
+                node.end(task.id)
+            time.sleep(0.3)  # longer than the last proof counts
+            assert _age_grows(node), "knowledge is young though nobody follows this primary"
+            with pytest.raises(Unavailable):
+                node.fetch(task.id)
+    finally:
+        replica.kill()
+
+
+def _eventually(is_so: Callable[[], bool]) -> None:
+    give_up = time.monotonic() + PATIENCE_SECONDS
+    while not is_so():
+        assert time.monotonic() < give_up
+        time.sleep(0.05)

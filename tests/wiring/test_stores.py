@@ -23,7 +23,7 @@ DECLARED_STALENESS_SECONDS = 1.0
 
 
 def _settings(port: int) -> TaskSettings:
-    valkey = {"url": f"redis://127.0.0.1:{port}/0", "key_prefix": f"{{wiring-{os.getpid()}}}"}
+    valkey = {"servers": (f"127.0.0.1:{port}",), "prefix": f"{{wiring-{os.getpid()}}}"}
     return TaskSettings.model_validate({"valkey": valkey})
 
 
@@ -56,27 +56,34 @@ def test_replicas_forget_an_ended_task_within_the_declared_staleness() -> None:
     assert max(delays) < DECLARED_STALENESS_SECONDS, sorted(delays)[-5:]
 
 
-def test_a_server_that_is_not_there_is_unavailable_at_once() -> None:
-    """Nothing is begun on a store that cannot be reached, and the message says so."""
+def test_a_server_that_is_not_there_yet_is_waited_for() -> None:
+    """A store that cannot be reached stops no start: what needs it is refused, at once and with a message."""
 
-    async def opening() -> None:
-        async with open_store(_settings(1), Memory(1)):
-            pytest.fail("it was opened")
+    async def asking() -> None:
+        async with open_store(_settings(1), Memory(1)) as store:
+            await store.fetch(frozenset({Know("0190aaaa")}))
 
     with pytest.raises(Unavailable, match="task store"):
-        asyncio.run(opening())
+        asyncio.run(asking())
 
 
 @pytest.mark.parametrize(
     "settings",
     [
         {},
-        {"sqlite_file": "tasks.db", "valkey": {"url": "redis://localhost:6379/0"}},
-        {"valkey": {"url": "redis://user:secret@localhost:6379/0"}},
-        {"valkey": {"url": "rediss://localhost:6379/0"}},
-        {"valkey": {"url": "redis://localhost:6379/0", "key_prefix": "no-tag"}},
+        {"sqlite_file": "tasks.db", "valkey": {"servers": ["localhost:6379"]}},
+        {"valkey": {"servers": ["user:secret@localhost:6379"]}},
+        {"valkey": {"servers": ["redis://localhost:6379/0"]}},
+        {"valkey": {"servers": ["localhost:6379"], "prefix": "no-tag"}},
+        {"valkey": {"servers": ["one:6379", "two:6379"]}},
+        {"valkey": {"servers": ["one:26379"], "kind": "sentinel"}},
+        {"valkey": {"servers": ["one:6379"], "sentinel_name": "tasks"}},
+        {"valkey": {"servers": ["one:6379"], "kind": "cluster", "database": 1}},
     ],
-    ids=["none", "both", "a password in the text", "TLS, which we do not speak yet", "no hash tag"],
+    ids=[
+        *("none", "both", "a password in the text", "a URL", "no hash tag", "two primaries"),
+        *("a sentinel without a name", "a name without a sentinel", "a cluster's second database"),
+    ],
 )
 def test_the_settings_name_one_store_that_can_be_used(settings: dict[str, object]) -> None:
     """Anything else is refused, not guessed."""

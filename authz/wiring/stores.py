@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Protocol
 
 from authz.config import TaskSettings, ValkeySettings
 from authz.core.memory import Memory
 from authz.ports import TaskKeeper, TaskNews, TaskReader, Tasks
 from authz.tasks.sqlite import SqliteTasks
+
+_CANCEL_AGAIN_SECONDS = 0.1
 
 
 class TaskStore(Tasks, TaskKeeper, TaskReader, TaskNews, Protocol):
@@ -72,11 +74,19 @@ async def _valkey(settings: ValkeySettings, max_staleness_seconds: float, memory
         try:
             yield store
         finally:
-            following.cancel()
-            with suppress(asyncio.CancelledError):
-                await following
+            await _end(following)
     finally:
         await store.close()
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    """Cancel it until it ends: with Python 3.11 a cancellation can get lost in what the client library waits on.
+
+    See python/cpython issue 86296: `wait_for` returns what came at that very moment, and forgets that it was cancelled.
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=_CANCEL_AGAIN_SECONDS)
 
 
 def _host_and_port(address: str) -> tuple[str, int]:

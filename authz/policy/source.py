@@ -89,13 +89,15 @@ class _Policy:
 
 
 def load_policies(
-    folder: Path,
+    folder: Path | tuple[Path, ...],
     operations: Iterable[Operation],
     groups: Mapping[str, tuple[str, ...]] = _NO_GROUPS,
     arguments: Mapping[str, Kind] = _NO_ARGUMENTS,
     breathe: Callable[[], None] = lambda: None,
 ) -> CedarPolicy:
     """The policies of the folder, for this catalog and these groups of SPIFFE IDs; raises Unusable with all problems.
+
+    Several folders and files together make one set too.
 
     `breathe` is called between portions of the work, none of which takes more than a few milliseconds.
 
@@ -106,7 +108,7 @@ def load_policies(
     policies: list[_Policy] = []
     try:
         vocabulary = Vocabulary.of(operations, groups, arguments)
-        for path in _paths(folder):
+        for path in policy_files(folder):
             try:
                 files.append(_File.of(path))
                 policies += _policies(files[-1], vocabulary, breathe)
@@ -119,7 +121,15 @@ def load_policies(
     except NotAVocabulary as error:
         remedy = "Correct the catalog, or the groups in the configuration."
         what = "policies cannot speak of this catalog: "
-        raise Unusable(*(Problem(Place(folder), what + each, remedy) for each in error.sentences)) from error
+        place = Place(folder[0] if isinstance(folder, tuple) else folder)
+        raise Unusable(*(Problem(place, what + each, remedy) for each in error.sentences)) from error
+
+
+def policy_files(place: Path | tuple[Path, ...]) -> list[Path]:
+    """The policy files of a folder, or of several folders and files together; raises Unusable where there is none."""
+    if isinstance(place, tuple):
+        return list(dict.fromkeys(path for each in place for path in ([each] if each.is_file() else _paths(each))))
+    return _paths(place)
 
 
 def _paths(folder: Path) -> list[Path]:

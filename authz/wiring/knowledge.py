@@ -9,10 +9,12 @@ from authz.catalog.http import HttpCatalog
 from authz.config import Settings, TaskSettings, TokenSettings, load_settings
 from authz.core.demand import ARGUMENTS, OPERATIONS
 from authz.core.errors import Problem, Unusable, collecting
+from authz.core.hop import Operation
 from authz.core.memory import Memory
 from authz.pipeline import Pipeline
 from authz.policy.cedar import CedarPolicy
 from authz.policy.fields import Kind
+from authz.policy.schema import Vocabulary
 from authz.policy.source import load_policies
 from authz.ports import Carrier
 from authz.tasks.carriers import EitherCarrier, HandleCarrier
@@ -51,15 +53,38 @@ def read(config_file: Path) -> Knowledge:
         keys = token_keys(settings.tasks)
     if problems:
         raise Unusable(*problems)
-    operations = (*catalog.operations, *OPERATIONS.values())
-    arguments = {name: _KINDS[its_type] for name, its_type in {**catalog.argument_types, **ARGUMENTS}.items()}
-    policy = load_policies(settings.policy.directory, operations, settings.policy.groups, arguments)
+    policy = policies_for(catalog, settings.policy.directory, settings.policy.groups)
     return Knowledge(settings, trust, catalog, policy, keys)
 
 
 def read_catalog(settings: Settings) -> HttpCatalog:
     """The catalog that the settings name; raises Unusable."""
-    return load_catalog(settings.catalog.file)
+    return read_catalog_file(settings.catalog.file)
+
+
+def read_catalog_file(file: Path) -> HttpCatalog:
+    """The catalog in the file; raises Unusable."""
+    return load_catalog(file)
+
+
+def policies_for(
+    catalog: HttpCatalog, folder: Path | tuple[Path, ...], groups: Mapping[str, tuple[str, ...]]
+) -> CedarPolicy:
+    """The policies of a folder, or of folders and files, for this catalog; raises Unusable."""
+    return load_policies(folder, *_spoken_of(catalog, groups))
+
+
+def vocabulary_of(catalog: HttpCatalog, groups: Mapping[str, tuple[str, ...]]) -> Vocabulary:
+    """What policies can speak of in this catalog; raises NotAVocabulary."""
+    return Vocabulary.of(*_spoken_of(catalog, groups))
+
+
+def _spoken_of(
+    catalog: HttpCatalog, groups: Mapping[str, tuple[str, ...]]
+) -> tuple[tuple[Operation, ...], Mapping[str, tuple[str, ...]], dict[str, Kind]]:
+    types = {**catalog.argument_types, **ARGUMENTS}
+    arguments = {name: _KINDS[its_type] for name, its_type in types.items()}
+    return (*catalog.operations, *OPERATIONS.values()), groups, arguments
 
 
 def token_keys(tasks: TaskSettings) -> TokenKeys | None:

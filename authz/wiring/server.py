@@ -37,7 +37,7 @@ async def _serve(knowledge: Knowledge, started: float) -> None:
     settings = knowledge.settings
     memory = Memory(settings.tasks.max_remembered)
     store = SqliteTasks(settings.tasks.sqlite_file, memory)
-    audit = JsonLinesAudit(settings.audit.file)
+    audit = JsonLinesAudit(settings.audit.file, settings.audit.values)
     health, trust = Health(), knowledge.trust
     telemetry = make_telemetry("authz", __version__, trust_gauges(trust))
     make_first_key(knowledge)

@@ -17,6 +17,12 @@ _PATH = click.Path(exists=True, path_type=Path)
 policies_option = click.option(
     "--policy", "policies", type=_PATH, multiple=True, help="A folder or file of policies instead; may be repeated."
 )
+catalog_option = click.option(
+    "--catalog", "catalog_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A catalog instead."
+)
+group_option = click.option(
+    "--group", "groups", multiple=True, metavar="NAME=SPIFFE_ID", help="One of a group's agents; may be repeated."
+)
 
 
 @click.group("policy")

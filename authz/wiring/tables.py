@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from authz.cases import Case, CaseFile, RequestOfCase, SessionOfCase, TaskOfCase, find_case_files, load_cases
-from authz.catalog.http import HttpCatalog
 from authz.config import load_settings
 from authz.core.decision import Allow, Decision, StepUp
 from authz.core.demand import OPERATIONS
@@ -20,10 +19,10 @@ from authz.core.request import Request
 from authz.core.spiffe import SpiffeId
 from authz.core.task import Grant, Task, TaskState
 from authz.policy.accounts import Source, sources
-from authz.policy.cedar import CedarPolicy
 from authz.policy.schema import FIXED
 from authz.wiring.catalog import Attempt, request_of
-from authz.wiring.knowledge import policies_for, read_catalog_file, vocabulary_of
+from authz.wiring.knowledge import read_catalog_file, vocabulary_of
+from authz.wiring.policy_sets import Parts, PolicySet
 from authz.wiring.stated import Operations, Stated, by_action, decide_stated
 
 __all__ = ["Outcome", "Ran", "find_case_files", "fixed_schema", "run_cases", "whole_schema", "word_of"]
@@ -54,8 +53,8 @@ class Ran:
 def run_cases(file: Path, policies: tuple[Path, ...] = ()) -> Ran:
     """Decide every case of the file, by its own policies or by these; raises Unusable."""
     document, places = load_cases(file)
-    catalog, policy, folders = _parts(document, policies)
-    known = by_action((*catalog.operations, *OPERATIONS.values()))
+    policy_set = _read(document, policies)
+    known = by_action((*policy_set.catalog.operations, *OPERATIONS.values()))
     outcomes, fired, problems = list[Outcome](), set[str](), list[Problem]()
     for case, place in zip(document.cases, places, strict=True):
         try:
@@ -63,27 +62,26 @@ def run_cases(file: Path, policies: tuple[Path, ...] = ()) -> Ran:
         except Unusable as unusable:
             problems += unusable.problems
             continue
-        record = decide_stated(stated, catalog, policy)
+        record = decide_stated(stated, policy_set.catalog, policy_set.policy)
         if record.verdict is not None:
             fired |= record.verdict.permits | record.verdict.forbids
         outcomes.append(Outcome(place, case, record, tuple(_differences(case, record.decision))))
     if problems:
         raise Unusable(*problems)
-    return Ran(file, tuple(outcomes), tuple(sources(folders).values()), frozenset(fired))
+    return Ran(file, tuple(outcomes), tuple(sources(policy_set.folders).values()), frozenset(fired))
 
 
-def _parts(document: CaseFile, policies: tuple[Path, ...]) -> tuple[HttpCatalog, CedarPolicy, tuple[Path, ...]]:
+def _read(document: CaseFile, policies: tuple[Path, ...]) -> PolicySet:
     settings = None if document.config is None else load_settings(document.config)
     catalog_file = document.catalog or (settings and settings.catalog.file)
     folders = policies or document.policies or (settings and (settings.policy.directory,))
     if not catalog_file or not folders:
         raise ValueError("the file names no catalog or no policies")
-    folders = tuple(Path(os.path.normpath(each)) for each in folders)  # so that one policy has one place
     groups = document.groups
     if groups is None:
         groups = settings.policy.groups if settings else {}
-    catalog = read_catalog_file(catalog_file)
-    return catalog, policies_for(catalog, folders, groups), folders
+    # So that one policy has one place.
+    return Parts(catalog_file, tuple(Path(os.path.normpath(each)) for each in folders), groups).read()
 
 
 def _stated(document: CaseFile, case: Case, place: Place, known: Operations) -> Stated:

@@ -30,6 +30,55 @@ def command() -> None:
     """Check policies, try them with tables of cases, print the schema."""
 
 
+@command.command("check")
+@config_option
+@catalog_option
+@policies_option
+@group_option
+@json_option
+@click.option("--strict", is_flag=True, help="Warnings fail too.")
+def check(
+    config_file: Path,
+    catalog_file: Path | None,
+    policies: tuple[Path, ...],
+    groups: tuple[str, ...],
+    as_json: bool,
+    strict: bool,
+) -> None:
+    """Validate policies strictly, as the server does at start, and look for what was hardly meant.
+
+    They are those of the configuration, or of --policy; with --catalog too, no configuration is read. Status 1 where
+    there is an error.
+    """
+    from authz.wiring.checking import check as look  # noqa: PLC0415  engines are slow to import, and help does not need them
+    from authz.wiring.policy_sets import Named, parts_of  # noqa: PLC0415  as above
+
+    checked = look(parts_of(Named(config_file, catalog_file, policies, groups)))
+    errors = sum(finding.level == "error" for finding in checked.findings)
+    warnings = len(checked.findings) - errors
+    if as_json:
+        listed = [
+            {
+                "level": finding.level,
+                "file": str(finding.place.file),
+                "line": finding.place.line or None,
+                "policy": finding.policy or None,
+                "what": finding.what,
+                "hint": finding.hint,
+            }
+            for finding in checked.findings
+        ]
+        counts = {"policies": checked.policies, "errors": errors, "warnings": warnings}
+        click.echo(json.dumps({**counts, "findings": listed, "version": checked.version or None}, indent=2))
+    else:
+        for finding in checked.findings:
+            name = f"{finding.policy}: " if finding.policy else ""
+            click.echo(f"{finding.place}: {finding.level}: {name}{finding.what}\n    {finding.hint}")
+        click.echo(f"{checked.policies} policies, {errors} errors, {warnings} warnings")
+    if errors or (strict and warnings):
+        sys.exit(EXIT_FAILED)
+
+
 @command.command("test")
 @json_option
 @policies_option

@@ -20,6 +20,7 @@ from authz.policy.statements import split
 _OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")
 _AND, _OR = "&&", "||"
 _ID: Final = "condition"
+_COMPARISONS = frozenset({"equals", "less", "less_eq", "greater", "greater_eq"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,11 @@ class Asker:
         written = self._block(condition)[0].policies[0]
         found = {part for observation in written.observed for part in observation[1:] if isinstance(part, tuple)}
         return tuple(sorted(place for place in found if place in self._fields.by_place))
+
+    def is_one_comparison(self, condition: Condition) -> bool:
+        """Whether all that it looks at is how one number compares with another that is written out."""
+        observed = tuple(self._block(condition)[0].policies[0].observed)
+        return len(observed) == 1 and observed[0][0] in _COMPARISONS and isinstance(observed[0][-1], int)
 
     def _block(self, condition: Condition) -> tuple[Block, cedarpy.PolicySet]:
         known = self._blocks.get(condition)

@@ -194,3 +194,99 @@ def test_the_schema_of_a_configuration_names_its_actions(world: World) -> None:
     """`authz policy schema` is completed by the catalog."""
     printed = authz("policy", "schema", "--config", world.config_file).out
     assert 'action "crm.contact.read" in [read] appliesTo' in printed
+
+
+def check(world: World, *options: object) -> Ended:
+    """`authz policy check` of the world's policies."""
+    return authz("policy", "check", "--config", world.config_file, *options)
+
+
+def test_sound_policies_pass_the_check(world: World) -> None:
+    """Policies without a finding end with status 0, and so do warnings, unless --strict is given."""
+    ended = check(world)
+    assert ended.status == 0, ended.out
+    assert "3 policies, 0 errors, 0 warnings" in ended.out
+    (world.folder / "policies" / "odd.cedar").write_text(
+        '@id("odd") forbid (principal, action in Action::"admin", resource in Dataset::"crm");'
+    )
+    ended = check(world)
+    assert ended.status == 0
+    assert (
+        f"{world.folder / 'policies' / 'odd.cedar'}:1:1: warning: odd: it applies to no entry of the catalog"
+        in ended.out
+    )
+    assert check(world, "--strict").status == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('@id("x") permit (principal, action, resource);', "x: it permits everything to everybody"),
+        ("permit (principal, action, resource);", "the policy has no @id"),
+        ('@id("x") forbid (principal, action, resource) when { context.sensitivty > 1 };', "sensitivty"),
+        ('@id("x") forbid (principal, action, resource) when { context.sensitivity > "1" };', "expected"),
+        (
+            '@id("x") forbid (principal, action == Action::"crm.contact.reed", resource);',
+            "Did you mean 'crm.contact.read'?",
+        ),
+        ('@id("x") forbid (principal, action, resource', "not valid Cedar"),
+    ],
+)
+def test_an_error_fails_the_check_with_its_line(world: World, text: str, told: str) -> None:
+    """What the server would refuse, and a permit for everybody, are errors with file, line and hint; status 1."""
+    (world.folder / "policies" / "x.cedar").write_text(f"\n{text}")
+    ended = check(world)
+    assert ended.status == 1
+    assert told in ended.out
+    assert "x.cedar:2:" in ended.out
+
+
+def test_a_check_needs_no_configuration(world: World) -> None:
+    """With --policy and --catalog no configuration is read, so it runs where a server could not."""
+    folder, catalog = world.folder / "policies", world.folder / "catalog.yaml"
+    options = ("--policy", folder, "--catalog", catalog, "--config", world.folder / "nowhere.yaml")
+    assert authz("policy", "check", *options).status == 0
+    text = '@id("g") forbid (principal in AgentGroup::"g", action, resource);'
+    (folder / "g.cedar").write_text(text)
+    assert authz("policy", "check", *options).status == 1
+    ended = authz(
+        "policy",
+        "check",
+        *options,
+        "--group",
+        "g=spiffe://example.org/b",
+        "--group",
+        "g=spiffe://example.org/c",
+        "--json",
+    )
+    assert ended.status == 0, ended.out
+    assert json.loads(ended.out)["findings"] == []
+
+
+@pytest.mark.parametrize("group", ["g", "=spiffe://example.org/a", "g=support"])
+def test_a_group_that_is_none_is_refused(world: World, group: str) -> None:
+    """A group is NAME=SPIFFE_ID."""
+    ended = authz("policy", "check", "--config", world.config_file, "--group", group)
+    assert ended.status == 2
+    assert "Write NAME=SPIFFE_ID" in ended.err
+
+
+def test_what_the_catalog_lacks_is_a_finding(world: World) -> None:
+    """Entries that are not filled in, and actions that no policy permits, are warnings with their place."""
+    catalog = world.folder / "catalog.yaml"
+    catalog.write_text(
+        catalog.read_text()
+        + """\
+      - {action: crm.draft, class: unset, method: GET, path: /draft, dataset: unset, sensitivity: unset}
+  mail:
+    hosts: [mail.example.org]
+    routes:
+      - {action: mail.send, class: write, method: POST, path: /send, dataset: mail, sensitivity: internal}
+"""
+    )
+    document = json.loads(check(world, "--json").out)
+    told = {finding["what"]: finding for finding in document["findings"]}
+    (unset,) = (finding for what, finding in told.items() if "is not filled in" in what)
+    assert (unset["level"], Path(unset["file"]).name) == ("warning", "catalog.yaml")
+    assert unset["line"]
+    assert "no policy permits mail.send" in told

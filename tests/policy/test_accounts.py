@@ -61,7 +61,7 @@ def test_an_account_says_of_a_policy_what_the_engine_says(folder: Path, text: st
     ],
 )
 def test_conditions_are_divided_where_each_must_be_as_it_must(clauses: str, expected: list[str]) -> None:
-    """`when` is divided at its ands, `unless` at its ors, nothing within brackets, texts or an if; comments are left out."""
+    """`when` is divided at its ands, `unless` at its ors, nothing within brackets, texts or an if."""
     text = f'@id("when") forbid (principal, action, resource) {clauses};'
     assert [str(each) for each in conditions(text)] == expected
 

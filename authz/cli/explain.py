@@ -13,8 +13,7 @@ from authz.core.record import Record
 from authz.core.spiffe import SpiffeId
 
 if TYPE_CHECKING:
-    from authz.policy.accounts import Account
-    from authz.wiring.explaining import Explained
+    from authz.wiring.explaining import Account, Answered, Explained
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _MOST_SILENT = 8
@@ -75,18 +74,36 @@ def command(
 
 def _steps(explained: "Explained", *, show_all: bool) -> list[tuple[str, list[str]]]:
     """The story, with accounts of the policies, and what would allow the hop."""
-    steps = []
-    for name, found in tell(explained.record):
-        if name == "request" and explained.answered is not None:
-            continue  # the line of the log does not hold it
-        steps.append((name, found + (list(_accounts(explained, show_all=show_all)) if name == "policies" else [])))
-    if explained.answered is not None:
-        answered = explained.answered
-        line = f"line {answered.line}, {shown_time(answered.unix_seconds)}: {answered.decision} {answered.reason}"
-        steps.insert(0, ("recorded", [line.rstrip(), f"by policies of version {answered.policy_version}"]))
-    if explained.remedies:
-        steps.append(("to allow", list(explained.remedies)))
-    return steps
+    steps = tell(explained.record) if explained.answered is None else _replayed(explained.record, explained.answered)
+    told = list(_accounts(explained, show_all=show_all))
+    steps = [(name, found + told if name == "policies" else found) for name, found in steps]
+    return [*steps, ("to allow", list(explained.remedies))] if explained.remedies else steps
+
+
+def _replayed(record: Record, answered: "Answered") -> list[tuple[str, list[str]]]:
+    """The story of a hop of the audit log, as far as the log tells it."""
+    said = f"{answered.decision} {answered.reason}".rstrip()
+    steps = [
+        (
+            "recorded",
+            [
+                f"line {answered.line}, {shown_time(answered.unix_seconds)}: {said}",
+                f"by policies of version {answered.policy_version}",
+            ],
+        ),
+        ("identity", [answered.agent]),
+    ]
+    if answered.question is not None:
+        question, session = answered.question, answered.question.session
+        seen = f"{', '.join(sorted(session.datasets)) or 'no dataset'}, up to {session.high_water}"
+        strangers = "; has read what strangers wrote" if session.untrusted_input else ""
+        found = [
+            f"{answered.task} for {answered.owner}: {answered.purpose}",
+            f"ceiling {question.ceiling}; {question.age_seconds} s old, over in {question.remaining_seconds} s",
+            f"had seen {seen}{strangers}",
+        ]
+        steps.append(("task", found))
+    return [*steps, _action(record), _policies(record), ("answer", _answer(record))]
 
 
 def _accounts(explained: "Explained", *, show_all: bool) -> list[str]:

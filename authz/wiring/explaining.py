@@ -21,6 +21,8 @@ from authz.wiring.policy_sets import Named, parts_of
 from authz.wiring.recorded import decide_recorded
 from authz.wiring.replay import CannotReplay, Replay
 
+__all__ = ["Account", "Answered", "Explained", "explain_answered", "explain_recorded"]
+
 NEAREST = 3
 """How many permits that might have permitted are told."""
 

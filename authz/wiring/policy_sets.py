@@ -3,6 +3,7 @@
 Neither certificates nor a task store are looked at, so these tools run where a server could not.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,8 +50,9 @@ class Parts:
     def read(self) -> PolicySet:
         """Read it; raises Unusable."""
         catalog, unset = load_with_unset(self.catalog_file)
-        policy = policies_for(catalog, self.folders, self.groups)
-        return PolicySet(catalog, policy, self.folders, tuple(unset), self.groups)
+        folders = tuple(Path(os.path.normpath(each)) for each in self.folders)  # so that one policy has one place
+        policy = policies_for(catalog, folders, self.groups)
+        return PolicySet(catalog, policy, folders, tuple(unset), self.groups)
 
 
 def parts_of(named: Named) -> Parts:

@@ -2,7 +2,6 @@
 
 import datetime as dt
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,8 +79,7 @@ def _read(document: CaseFile, policies: tuple[Path, ...]) -> PolicySet:
     groups = document.groups
     if groups is None:
         groups = settings.policy.groups if settings else {}
-    # So that one policy has one place.
-    return Parts(catalog_file, tuple(Path(os.path.normpath(each)) for each in folders), groups).read()
+    return Parts(catalog_file, folders, groups).read()
 
 
 def _stated(document: CaseFile, case: Case, place: Place, known: Operations) -> Stated:

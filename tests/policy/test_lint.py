@@ -10,7 +10,9 @@ from authz.core.errors import Unusable
 from authz.core.query import Query
 from authz.core.task import MAX_DEPTH
 from authz.policy.accounts import sources
+from authz.policy.cedar import CedarPolicy
 from authz.policy.lint import Finding, lint, unpermitted
+from authz.policy.source import load_policies
 from tests.policy import examples
 from tests.policy.random_policies import policy_texts, queries
 
@@ -124,7 +126,7 @@ def test_of_two_forbids_that_say_the_same_one_is_told(tmp_path: Path) -> None:
 def test_an_empty_group_is_found(tmp_path: Path) -> None:
     """A policy about a group that has nobody is told."""
     (tmp_path / "0.cedar").write_text('@id("odd") forbid (principal in AgentGroup::"nobody", action, resource);')
-    policy = examples.load_policies(tmp_path, examples.OPERATIONS, {"nobody": ()})
+    policy = load_policies(tmp_path, examples.OPERATIONS, {"nobody": ()})
     (found,) = lint(policy, sources(tmp_path))
     assert 'AgentGroup::"nobody" is empty' in found.what
 
@@ -154,7 +156,7 @@ def test_what_is_said_never_to_fire_never_does(folder: Path, text: str, asked: l
             assert not covered & verdict.permits or verdict.forbids or verdict.errors
 
 
-def _loaded(folder: Path, text: str) -> tuple[examples.CedarPolicy, list[Finding]]:
+def _loaded(folder: Path, text: str) -> tuple[CedarPolicy, list[Finding]]:
     try:
         policy = examples.load(folder, text)
     except Unusable:

@@ -145,6 +145,42 @@ class TaskServiceSettings(Document):
     max_approval_seconds: Annotated[float, Field(gt=0, le=86400)] = 3600.0
 
 
+class ValkeyTlsSettings(Document):
+    """TLS to the servers, whose certificates must name them; and our own certificate, where they ask for one."""
+
+    authorities_file: ExistingFile
+    certificate_file: ExistingFile | None = None
+    private_key_file: ExistingFile | None = None
+
+
+class ValkeySettings(Document):
+    """A Valkey server, or Redis 7.0 or later: many replicas of ours share it."""
+
+    servers: Annotated[tuple[Address, ...], Field(min_length=1)]  # the primary, or Sentinels, or nodes of a cluster
+    kind: Literal["single", "sentinel", "cluster"] = "single"
+    sentinel_name: str | None = None  # of the primary, where the servers are Sentinels
+    database: Annotated[int, Field(ge=0)] = 0
+    user: str | None = None
+    password_file: ExistingFile | None = None
+    tls: ValkeyTlsSettings | None = None
+    prefix: Annotated[str, Field(pattern=r"^\{[a-z0-9-]{1,32}\}$")] = "{authz}"  # in braces: one slot of a cluster
+    timeout_seconds: Annotated[float, Field(gt=0, le=10)] = 1.0  # of one use of the server
+    poll_seconds: Annotated[float, Field(gt=0, le=1)] = 0.01  # how often changes are asked for
+    min_replicas: Annotated[int, Field(ge=0, le=9)] = 0  # that must know of a change before it is acknowledged
+
+    @model_validator(mode="after")
+    def _kind_fits(self) -> Self:
+        if (self.kind == "sentinel") != (self.sentinel_name is not None):
+            raise PydanticCustomError("sentinel", "sentinel_name goes with kind: sentinel, and only with it")
+        if any(each.startswith("unix:") for each in self.servers):
+            raise PydanticCustomError("servers", "a server is HOST:PORT")
+        if self.kind == "single" and len(self.servers) != 1:
+            raise PydanticCustomError("servers", "kind is single, so servers is the one primary")
+        if self.kind == "cluster" and self.database:
+            raise PydanticCustomError("database", "a cluster has the database 0 alone")
+        return self
+
+
 class TaskSettings(Document):
     """Where tasks are kept, how requests name them, and how old our knowledge of them may be."""
 
@@ -153,9 +189,16 @@ class TaskSettings(Document):
     token: TokenSettings | None = None
     service: TaskServiceSettings | None = None
     keep_expired_seconds: Annotated[float, Field(ge=0)] = 86400.0  # for those who look; then they are deleted
-    sqlite_file: FileToBe
+    sqlite_file: FileToBe | None = None  # the embedded store, for the processes of one machine
+    valkey: ValkeySettings | None = None  # or a shared one
     max_staleness_seconds: Annotated[float, Field(ge=0, le=60)] = 1.0
     max_remembered: Annotated[int, Field(ge=64)] = 50_000
+
+    @model_validator(mode="after")
+    def _one_store(self) -> Self:
+        if (self.sqlite_file is None) == (self.valkey is None):
+            raise PydanticCustomError("store", "give either sqlite_file or valkey: that is where tasks are kept")
+        return self
 
 
 class CatalogSettings(Document):
@@ -172,9 +215,13 @@ class DenialSettings(Document):
 
 
 class PolicySettings(Document):
-    """What is allowed. `groups` names sets of agents, as `AgentGroup` in policies."""
+    """What is allowed. `groups` names sets of agents, as `AgentGroup` in policies.
+
+    Where `digests_file` is named, policies count only as it lists them.
+    """
 
     directory: ExistingFolder
+    digests_file: ExistingFile | None = None
     groups: dict[str, tuple[SpiffeUri, ...]] = Field(default_factory=dict)
 
 

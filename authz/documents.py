@@ -165,7 +165,12 @@ def _as_json(file: Path, text: str) -> tuple[yaml.Node | None, str]:
 
 def read(file: Path) -> str:
     """The text of an operator's file, its lines ended by a newline alone; raises Unusable where it cannot be read."""
-    return _decoded(file, read_bytes(file)).replace("\r\n", "\n").replace("\r", "\n")
+    return text_of(file, read_bytes(file))
+
+
+def text_of(file: Path, content: bytes) -> str:
+    """The text that these bytes of `file` are, its lines ended by a newline alone; raises Unusable."""
+    return _decoded(file, content).replace("\r\n", "\n").replace("\r", "\n")
 
 
 def read_bytes(file: Path) -> bytes:

@@ -29,7 +29,7 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
     "catalog": ({"core", "ports", "documents"}, {"pydantic", "pydantic_core", "yaml", "rfc8785", "graphql"}),
     "tasks": (
         {"core", "ports", "documents", "strict_json", "jose"},
-        {"pydantic", "pydantic_core", "cachetools", "joserfc"},
+        {"pydantic", "pydantic_core", "cachetools", "joserfc", "redis"},
     ),
     "policy": ({"core", "ports", "documents"}, {"cedarpy", "cachetools"}),
     "observe": ({"core", "ports"}, {"opentelemetry"}),

@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import BaseModel
 
-from authz.config import TrustDomainSettings, load_settings
+from authz.config import TrustDomainSettings, ValkeySettings, ValkeyTlsSettings, load_settings
 from authz.core.reasons import Reason
 
 ROOT = Path(__file__).parents[1]
@@ -39,12 +40,23 @@ def test_the_page_of_configuration_is_complete(tmp_path: Path) -> None:
     """The file in docs/configuration.md is one that authz takes; it has every key, and every default as it is."""
     page = (ROOT / "docs" / "configuration.md").read_text()
     (shown,) = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    for name in ("tls/authz.pem", "tls/authz.key", "tls/partner.json", "catalog.yaml"):
+    for name in ("tls/authz.pem", "tls/authz.key", "tls/partner.json", "catalog.yaml", "policies/SHA256SUMS"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    (tmp_path / "policies").mkdir()
     (tmp_path / "authz.yaml").write_text(shown)
-    assert unsaid(load_settings(tmp_path / "authz.yaml")) == []
+    # It has the embedded store; the shared one has a page of its own.
+    assert unsaid(load_settings(tmp_path / "authz.yaml")) == ["tasks.valkey is left out"]
+
+
+def test_the_page_of_stores_has_every_setting_of_the_shared_one() -> None:
+    """Each is shown, with its default, and those that are commented out may be put in."""
+    (shown,) = re.findall(r"^```yaml\n(.*?)^```$", (ROOT / "docs" / "stores.md").read_text(), re.MULTILINE | re.DOTALL)
+    found = yaml.safe_load(re.sub(r"^    # (\w+:)", r"    \1", shown, flags=re.MULTILINE))["tasks"]["valkey"]
+    assert found.keys() == ValkeySettings.model_fields.keys()
+    assert found["tls"].keys() == ValkeyTlsSettings.model_fields.keys()
+    for key, field in ValkeySettings.model_fields.items():
+        if isinstance(field.default, int | float | str):
+            assert found[key] == field.default, key
 
 
 def unsaid(document: BaseModel) -> list[str]:

@@ -10,6 +10,8 @@ import click
 from authz.cli import EXIT_FAILED
 from authz.cli.options import json_option
 
+UNSET_REMEDY = "set class, dataset and sensitivity; denied until then"
+
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _service_option = click.option("--service", required=True, help="The service's name in the catalog, a word.")
 _host_option = click.option("--host", help="The host that it answers to; by default what the file says, if anything.")
@@ -34,7 +36,7 @@ def check(file: Path, as_json: bool) -> None:
     else:
         click.echo(f"{file}: {len(operations)} operations, {len(unset)} entries not filled in, version {version}")
         for each in unset:
-            click.echo(f"{each.place}: {each.resource}: set class, dataset and sensitivity; denied until then")
+            click.echo(f"{each.place}: {each.resource}: {UNSET_REMEDY}")
     if unset:
         sys.exit(EXIT_FAILED)
 

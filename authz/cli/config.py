@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from authz.cli.catalog import UNSET_REMEDY
 from authz.cli.options import config_option, json_option
 from authz.config import Settings
 
@@ -55,6 +56,8 @@ def check(config_file: Path) -> None:
     click.echo(f"  policies       {len(knowledge.policy.ids)}, version {knowledge.policy.version}")
     for name, text in _warnings(settings):
         click.echo(f"  {name:<15}{text}")
+    for entry in knowledge.unset:
+        click.echo(f"  warning        {entry.place}: {entry.resource}: {UNSET_REMEDY}")
 
 
 def _warnings(settings: Settings) -> list[tuple[str, str]]:

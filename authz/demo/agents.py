@@ -187,9 +187,11 @@ def _exchange(  # noqa: PLR0913, PLR0917  the parts of a request
 
 
 def _denial(content: bytes) -> tuple[str, str]:
-    """The reason id and decision id, where the body is that of a denial."""
+    """The reason id and decision id, where the body is that of a denial, or the JSON-RPC error that holds one."""
     try:
         told = json.loads(content)
+        if isinstance(told["error"], dict):
+            told = told["error"]["data"]
         if told["error"] == "denied":
             return str(told["reason"]), str(told["decision_id"])
     except (ValueError, LookupError, TypeError):

@@ -57,6 +57,7 @@ class Sidecar:
     check_timeout_seconds: float | None = None  # for busy machines; None leaves the file's own
     careless_ca_file: Path | None = None
     normalizes_paths: bool = True  # Envoy's own default is false
+    is_grpc: bool = False  # the service speaks gRPC, so Envoy speaks HTTP/2 to it and lets streams last
     shown_to_authz: tuple[Path, Path] | None = None  # certificate and key, where it does not ask with its own
 
 
@@ -103,6 +104,10 @@ def configure(hardened: Tree, sidecar: Sidecar) -> Tree:
         set_timeouts(check["grpc_service"], clusters["authz"], sidecar.check_timeout_seconds)
     set_endpoint(clusters["service"], socket_address(sidecar.service))
     set_endpoint(clusters["authz"], socket_address(sidecar.authz))
+    if sidecar.is_grpc:
+        clusters["service"]["typed_extension_protocol_options"] = clusters["authz"]["typed_extension_protocol_options"]
+        for route in manager["route_config"]["virtual_hosts"][0]["routes"]:
+            route["route"]["timeout"] = "0s"
     _set_certificates(clusters["authz"]["transport_socket"], sidecar)
     if sidecar.shown_to_authz:
         _set_certificate(clusters["authz"]["transport_socket"], *sidecar.shown_to_authz)

@@ -3,6 +3,7 @@
 A hop that is allowed must reach its tool exactly once, any other never; that is not written here, for it always holds.
 """
 
+import json
 from dataclasses import KW_ONLY, dataclass
 from enum import Enum
 
@@ -70,6 +71,7 @@ class PlannedHop:
     note: str = ""  # what the request line does not show
     after: Event | None = None
     relayed: bool = False  # the call that the crm tool made while it served the hop before
+    jsonrpc_id: int | None = None  # of the message; the answer, a denial too, must be one to it
     reaches_as: str = ""  # the path that the tool must have got, where Envoy changed it
 
     @property
@@ -200,6 +202,35 @@ _AUTHORITIES = Scene(
         PlannedHop("research", "lookup", 200),
     ),
 )
-STORY = (_SCOPE, _ERRAND, _POLICY, _CHAIN, _PATHS, _HARDENED, _CARELESS, _TOKENS, _ASKERS, _AUTHORITIES)
+_MCP_ID = 7
+
+
+def _tool_call(tool: str, expected: int | Reason) -> PlannedHop:
+    """A call of the hr tool's MCP server."""
+    params = {"name": tool, "arguments": {"person": "3"}}
+    message = {"jsonrpc": "2.0", "id": _MCP_ID, "method": "tools/call", "params": params}
+    return PlannedHop(
+        "research",
+        "lookup",
+        expected,
+        method="POST",
+        tool="hr",
+        path="/mcp",
+        headers=(("content-type", "application/json"),),
+        body=json.dumps(message).encode(),
+        note=tool,
+        jsonrpc_id=_MCP_ID,
+    )
+
+
+_MCP = Scene(
+    "MCP: the message says what is attempted, and a denial is a JSON-RPC error that answers it",
+    (
+        _tool_call("look_up_person", 200),
+        _tool_call("show_salary", Reason.SENSITIVITY_ABOVE_CEILING),
+        _tool_call("fire_person", Reason.ACTION_UNKNOWN),
+    ),
+)
+STORY = (_SCOPE, _ERRAND, _POLICY, _CHAIN, _PATHS, _HARDENED, _CARELESS, _TOKENS, _ASKERS, _AUTHORITIES, _MCP)
 LAST_SCENE = Scene("No answer is a no", (PlannedHop("research", "lookup", 503, after=Event.AUTHZ_DIES),))
 """Nothing works after it."""

@@ -4,6 +4,8 @@ A hop is as expected if its answer is, and if its tool got it exactly once, or n
 if the audit record shows both hops in one trace, on one task, each by its own agent and asked by its own Envoy.
 """
 
+import contextlib
+import json
 import secrets
 import time
 from dataclasses import dataclass
@@ -115,6 +117,7 @@ class Player:
         if (played.status, reason) != (hop.status, hop.reason):
             faults.append(f"expected {hop.status} {hop.reason}".rstrip())
         faults += self._arrival_faults(hop)
+        faults += _answer_faults(hop, outcome)
         if hop.relayed:
             faults += self._trace_faults(hop)
         return PlayedHop(hop, outcome, tries, tuple(faults))
@@ -141,3 +144,14 @@ class Player:
         decision = "allow" if hop.reaches_tool else "deny"
         expected = [before, (spiffe_id(hop.who), spiffe_id(hop.tool), task_id, decision)]
         return [] if found == expected else [f"the audit record of the trace is {found}, expected {expected}"]
+
+
+def _answer_faults(hop: PlannedHop, outcome: Outcome) -> list[str]:
+    """An answer to a JSON-RPC message has its id, and an error exactly where it was denied."""
+    if hop.jsonrpc_id is None or not isinstance(outcome, Answered):
+        return []
+    with contextlib.suppress(ValueError):
+        told = json.loads(outcome.body)
+        if (told.get("jsonrpc"), told.get("id"), "error" in told) == ("2.0", hop.jsonrpc_id, bool(hop.reason)):
+            return []
+    return ["the answer is not one to the JSON-RPC message"]

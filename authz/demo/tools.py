@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Self
+from typing import Any, Self
 
 from authz.demo.agents import Answered, Headers, Outcome
 from authz.demo.envoys import LOOPBACK, Address
@@ -172,11 +172,20 @@ def mail(received: Received) -> Reply:
 
 
 def hr(received: Received) -> Reply:
-    """The people of the house, whom many may look up, and what they are paid, which few may see."""
+    """The people of the house, whom many may look up, and what they are paid, which few may see; by HTTP and by MCP."""
     match received.method, received.steps:
+        case "POST", ("mcp",):
+            return _mcp(json.loads(received.body))
         case "GET", ("people", id):
             return HTTPStatus.OK, {"id": id, "desk": "2.14"}
         case "GET", ("payroll", id):
             return HTTPStatus.OK, {"id": id, "salary": "5,400.00"}
         case _:
             return _NOT_FOUND
+
+
+def _mcp(message: dict[str, Any]) -> Reply:
+    """As an MCP server answers a call of any tool, those that nobody knows of too."""
+    called = message["params"]["name"]
+    result = {"content": [{"type": "text", "text": f"{called}: desk 2.14, salary 5,400.00"}]}
+    return HTTPStatus.OK, {"jsonrpc": "2.0", "id": message["id"], "result": result}

@@ -28,7 +28,7 @@ MAX_LINE_BYTES = 4096
 FIELDS = (
     *("time", "decision_id", "decision", "reason", "detail"),
     *("agent", "proof", "asker", "task", "owner", "purpose", "started_by", "token"),
-    *("action", "classes", "resource", "dataset", "sensitivity"),
+    *("action", "classes", "resource", "dataset", "sensitivity", "arguments_digest"),
     *("method", "host", "path", "policies", "step_up", "access_request", "approved_by"),
     *("policy_version", "cache_hit", "question"),
     *("trace_id", "span_id", "source_address", "duration_us"),
@@ -42,6 +42,7 @@ _AGENT = 768
 _NAME = 256
 _WORD = 128
 _METHOD = 32
+_DIGEST = 64
 _POLICIES = 512
 _APPROVALS = 96
 _CHAIN = 256
@@ -136,9 +137,9 @@ def _token(ticket: Ticket | None) -> str:
     return _NULL if ticket is None or ticket.token is None else _text(ticket.token.digest, _WORD)
 
 
-def _attempt(hop: Hop | None) -> tuple[str, str, str, str, str]:
+def _attempt(hop: Hop | None) -> tuple[str, str, str, str, str, str]:
     if hop is None:
-        return _NULL, _NULL, _NULL, _NULL, _NULL
+        return _NULL, _NULL, _NULL, _NULL, _NULL, _NULL
     operation = hop.operation
     return (
         _text(operation.action, _WORD),
@@ -146,6 +147,7 @@ def _attempt(hop: Hop | None) -> tuple[str, str, str, str, str]:
         _text(operation.resource, _NAME),
         _text(operation.dataset, _WORD),
         f'"{operation.sensitivity}"',
+        _text(hop.arguments_digest, _DIGEST),
     )
 
 

@@ -4,7 +4,7 @@ The verdict is the one that Cedar would give if it evaluated the whole set anew,
 is decided in `authz.core.decision`, for all engines alike.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -25,6 +25,7 @@ _MAX_HANDLES = 512
 """Blocks whose policies Cedar holds parsed; the others are parsed again when a row of theirs is missing."""
 _MAX_AGENTS = 10_000
 _MAX_JOINED = 1_000
+_FREED_AT_ONCE = 100
 
 _Rows = tuple[frozenset[str], ...]
 
@@ -91,6 +92,19 @@ class CedarPolicy:
     def evictions(self) -> int:
         """How many rows were dropped to make room."""
         return sum(block.evictions for blocks in list(self._blocks.values()) for block in blocks)
+
+    def let_go(self, breathe: Callable[[], None]) -> None:
+        """Free what it holds a little at a time, once nobody asks it any more: all at once would stop all threads."""
+        policies, self.policies = list(self.policies), ()
+        self._agents.clear()
+        self._routes.clear()
+        while self._blocks:
+            for _ in range(min(_FREED_AT_ONCE, len(self._blocks))):
+                self._blocks.popitem()
+            breathe()
+        while policies:
+            del policies[-_FREED_AT_ONCE:]
+            breathe()
 
     def decide(self, query: Query) -> Verdict:
         """The satisfied policies; whatever goes wrong is an error in the verdict, and is asked again the next time."""

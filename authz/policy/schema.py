@@ -28,6 +28,9 @@ _NO_ARGUMENTS: Mapping[str, Kind] = MappingProxyType({})
 
 _Uid = tuple[str, str]  # entity type, id
 
+_MAX_SCHEMAS = 8
+"""Most policies name few actions, and the same ones; to parse a schema takes longer than to validate some policies."""
+
 
 class NotAVocabulary(ValueError):
     """No schema can speak of these operations and groups; `sentences` says why, one fault each."""
@@ -46,6 +49,7 @@ class Vocabulary:
     arguments: Mapping[str, Kind]
     _parents: Mapping[_Uid, frozenset[_Uid]] = field(repr=False)
     _above: dict[_Uid, frozenset[_Uid]] = field(repr=False)
+    _schemas: dict[frozenset[str], cedarpy.Schema] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(
@@ -109,6 +113,15 @@ class Vocabulary:
         classes: all actions take the same context, and Cedar cannot tell two of one set apart. A class without an
         action gets one made up, so that policies about it load before the first such action is in the catalog.
         """
+        named = names.intersection(operation.action for operation in self.operations)
+        schema = self._schemas.get(named)
+        if schema is None:
+            if len(self._schemas) >= _MAX_SCHEMAS:
+                self._schemas.clear()
+            schema = self._schemas[named] = self._make_schema(named)
+        return schema
+
+    def _make_schema(self, names: frozenset[str]) -> cedarpy.Schema:
         actions = {f"an action of class {each}": frozenset({each}) for each in ActionClass}
         present = sorted(self.operations, key=lambda operation: operation.action)
         actions |= {operation.action: operation.classes for operation in present if operation.action in names}

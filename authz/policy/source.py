@@ -18,9 +18,10 @@ from cedarpy import pst
 
 from authz.core.errors import Place, Problem, Unusable, collecting
 from authz.core.hop import Operation
-from authz.documents import read
+from authz.documents import read_bytes, text_of
 from authz.policy.blocks import Written
 from authz.policy.cedar import CedarPolicy
+from authz.policy.digests import mismatches
 from authz.policy.faults import faults
 from authz.policy.fields import Fields, Kind
 from authz.policy.observations import NotObservable
@@ -29,7 +30,7 @@ from authz.policy.statements import Lines, Statement, split
 
 _NO_ARGUMENTS: Mapping[str, Kind] = MappingProxyType({})
 _NO_GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType({})
-_PORTION = 16
+_PORTION = 8
 _INCOMPLETE = "unexpected end of input"
 _NAMES_WHERE = re.compile(r'^for policy `[^`]*`, | for Action::"(?:\\.|[^"\\])*"')
 _NO_ACTION = "unable to find an applicable action"
@@ -47,11 +48,13 @@ class _File:
     text: str
     statements: tuple[Statement, ...]
     lines: Lines
+    sha256: str  # of its bytes
 
     @classmethod
     def of(cls, path: Path) -> "_File":
-        text = read(path)
-        return cls(path, text, tuple(split(text)), Lines.of(text))
+        content = read_bytes(path)
+        text = text_of(path, content)
+        return cls(path, text, tuple(split(text)), Lines.of(text), hashlib.sha256(content).hexdigest())
 
     def place(self, offset: int) -> Place:
         return Place(self.path, *self.lines.position(offset))
@@ -88,17 +91,19 @@ class _Policy:
     written: Written
 
 
-def load_policies(
+def load_policies(  # noqa: PLR0913  what policies are held against
     folder: Path | tuple[Path, ...],
     operations: Iterable[Operation],
     groups: Mapping[str, tuple[str, ...]] = _NO_GROUPS,
     arguments: Mapping[str, Kind] = _NO_ARGUMENTS,
+    *,
+    digests_file: Path | None = None,
     breathe: Callable[[], None] = lambda: None,
 ) -> CedarPolicy:
     """The policies of the folder, for this catalog and these groups of SPIFFE IDs; raises Unusable with all problems.
 
     Several folders and files together make one set too.
-
+    Where there is a file of digests, it must list exactly these files as they are: see `authz.policy.digests`.
     `breathe` is called between portions of the work, none of which takes more than a few milliseconds.
 
     Its version is a digest of the names and contents of the files.
@@ -114,6 +119,8 @@ def load_policies(
                 policies += _policies(files[-1], vocabulary, breathe)
             except Unusable as unusable:
                 problems += unusable.problems
+        if digests_file is not None:
+            problems += mismatches(digests_file, {file.path: file.sha256 for file in files})
         problems += _repeated(policies)
         if problems:
             raise Unusable(*problems)

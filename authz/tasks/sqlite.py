@@ -20,10 +20,11 @@ from authz.core.outcome import Want
 from authz.core.task import Task
 from authz.core.view import News, TaskView
 from authz.tasks.database import Opened, Writer
+from authz.tasks.ids import must_be_an_id
 from authz.tasks.records import NotARecord
 from authz.tasks.requests import read_request
 from authz.tasks.schema import EVERYTHING
-from authz.tasks.sqlite_acts import must_be_an_id, perform, purge
+from authz.tasks.sqlite_acts import perform, purge
 from authz.tasks.sqlite_rows import TASK, Change, newest_change, request_documents, stored_task
 
 CHANGES_KEPT = 100_000

@@ -9,8 +9,8 @@ from typing import assert_never
 
 from authz.core.acts import Act, Approve, Ask, Conflict, End, NoSuchTask, Proceed, Put, Reject, Resume, Suspend
 from authz.core.approval import MAX_REQUESTS, AccessRequest
-from authz.core.errors import Refused
-from authz.core.task import TaskState, parse_task_id
+from authz.core.task import TaskState
+from authz.tasks.ids import must_be_an_id
 from authz.tasks.records import StoredTask, facts_rows
 from authz.tasks.requests import request_document
 
@@ -47,14 +47,6 @@ def purge(connection: sqlite3.Connection, expired_before_ms: int, most: int) -> 
         (expired_before_ms, most),
     ).fetchall()
     return [task_id for (task_id,) in rows]
-
-
-def must_be_an_id(task_id: str) -> None:
-    """Nothing else is looked up; raises NoSuchTask, for there is none of such an id."""
-    try:
-        parse_task_id((task_id,))
-    except Refused as refused:
-        raise NoSuchTask(task_id) from refused
 
 
 def _put(connection: sqlite3.Connection, stored: StoredTask) -> list[str]:

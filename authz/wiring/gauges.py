@@ -1,10 +1,11 @@
-"""What the metrics tell of the sources of trust, beside the checks: is each up, what did it refuse, how old is it."""
+"""What the metrics tell of trust and of the rules, beside the checks: is each up, what was refused, how old is it."""
 
 import time
 from collections.abc import Iterable, Mapping
 
 from authz.core.errors import Refused, Unavailable
 from authz.observe.gauges import Gauge
+from authz.wiring.rules import Reload, Rules
 from authz.wiring.trust import Trust
 
 _SOURCE = "authz.trust.source"
@@ -38,4 +39,23 @@ def trust_gauges(trust: Trust) -> tuple[Gauge, ...]:
         Gauge("authz.trust.source.refusals", "{update}", "What a source told that could not be used.", refusals),
         Gauge("authz.trust.domains", "{trust_domain}", "Trust domains whose callers can be proven.", domains),
         Gauge("authz.svid.remaining", "s", "Until our own SVID expires.", svid_remaining),
+    )
+
+
+def rules_gauges(rules: Rules, reload: Reload) -> tuple[Gauge, ...]:
+    """Gauges of the catalog and the policies in force."""
+
+    def up() -> _Readings:
+        return [(float(not reload.trouble), {"authz.policy.version": rules.version})]
+
+    def age() -> _Readings:
+        return [(time.time() - rules.since_unix_seconds, {"authz.policy.version": rules.version})]
+
+    return (
+        Gauge(
+            "authz.policy.up", "1", "1 while the files of policies and catalog can be used as they stand, else 0.", up
+        ),
+        Gauge("authz.policy.age", "s", "Since the policies and the catalog in force were taken into use.", age),
+        Gauge("authz.policy.loads", "{load}", "Changes taken into use.", lambda: [(float(reload.loads), _NOTHING)]),
+        Gauge("authz.policy.refusals", "{load}", "Changes refused.", lambda: [(float(reload.refusals), _NOTHING)]),
     )

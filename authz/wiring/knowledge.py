@@ -1,10 +1,10 @@
 """All that a configuration names, read and validated; and the pipeline that stands on it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from authz.catalog.file import load_catalog
+from authz.catalog.file import Unset, load_catalog, load_with_unset
 from authz.catalog.http import HttpCatalog
 from authz.config import Settings, TaskSettings, TokenSettings, load_settings
 from authz.core.demand import ARGUMENTS, OPERATIONS
@@ -40,6 +40,7 @@ class Knowledge:
     catalog: HttpCatalog
     policy: CedarPolicy
     token_keys: TokenKeys | None
+    unset: tuple[Unset, ...] = ()  # entries of the catalog whose requests are denied until they are filled in
 
 
 def read(config_file: Path) -> Knowledge:
@@ -48,13 +49,19 @@ def read(config_file: Path) -> Knowledge:
     with collecting(problems):
         trust = Trust.read(config_file, settings)
     with collecting(problems):
-        catalog = read_catalog(settings)
+        catalog, unset = load_with_unset(settings.catalog.file)
     with collecting(problems):
         keys = token_keys(settings.tasks)
     if problems:
         raise Unusable(*problems)
-    policy = policies_for(catalog, settings.policy.directory, settings.policy.groups)
-    return Knowledge(settings, trust, catalog, policy, keys)
+    return Knowledge(settings, trust, catalog, read_policy(settings, catalog), keys, tuple(unset))
+
+
+def read_policy(settings: Settings, catalog: HttpCatalog, breathe: Callable[[], None] = lambda: None) -> CedarPolicy:
+    """The policies that the settings name, for this catalog; raises Unusable. `breathe` is called between portions."""
+    policy = settings.policy
+    spoken_of = _spoken_of(catalog, policy.groups)
+    return load_policies(policy.directory, *spoken_of, digests_file=policy.digests_file, breathe=breathe)
 
 
 def read_catalog(settings: Settings) -> HttpCatalog:
@@ -68,10 +75,13 @@ def read_catalog_file(file: Path) -> HttpCatalog:
 
 
 def policies_for(
-    catalog: HttpCatalog, folder: Path | tuple[Path, ...], groups: Mapping[str, tuple[str, ...]]
+    catalog: HttpCatalog,
+    folders: tuple[Path, ...],
+    groups: Mapping[str, tuple[str, ...]],
+    digests_file: Path | None = None,
 ) -> CedarPolicy:
-    """The policies of a folder, or of folders and files, for this catalog; raises Unusable."""
-    return load_policies(folder, *_spoken_of(catalog, groups))
+    """The policies of folders and files together, for this catalog; raises Unusable."""
+    return load_policies(folders, *_spoken_of(catalog, groups), digests_file=digests_file)
 
 
 def vocabulary_of(catalog: HttpCatalog, groups: Mapping[str, tuple[str, ...]]) -> Vocabulary:

@@ -46,12 +46,13 @@ class Parts:
     catalog_file: Path
     folders: tuple[Path, ...]
     groups: Groups
+    digests_file: Path | None = None
 
     def read(self) -> PolicySet:
         """Read it; raises Unusable."""
         catalog, unset = load_with_unset(self.catalog_file)
         folders = tuple(Path(os.path.normpath(each)) for each in self.folders)  # so that one policy has one place
-        policy = policies_for(catalog, folders, self.groups)
+        policy = policies_for(catalog, folders, self.groups, self.digests_file)
         return PolicySet(catalog, policy, folders, tuple(unset), self.groups)
 
 
@@ -65,6 +66,7 @@ def parts_of(named: Named) -> Parts:
         named.catalog_file or settings.catalog.file,
         named.policies or (settings.policy.directory,),
         {**settings.policy.groups, **groups},
+        None if named.policies else settings.policy.digests_file,
     )
 
 

@@ -10,9 +10,9 @@ from authz.core.outcome import Answer
 from authz.core.record import Arrival, Record
 from authz.core.spiffe import SpiffeId
 from authz.server.checks import arrive
-from authz.tasks.sqlite import SqliteTasks
 from authz.wire.recorded import RecordedCheck, read_recorded
 from authz.wiring.knowledge import Knowledge, make_pipeline
+from authz.wiring.stores import open_store
 
 _WORKLOAD_API_SECONDS = 5.0
 
@@ -39,18 +39,17 @@ async def _decide(
 ) -> Record:
     memory = Memory(knowledge.settings.tasks.max_remembered)
     pipeline = replace(make_pipeline(knowledge, memory), door=_AssumedAsker(asker))
-    store = SqliteTasks(knowledge.settings.tasks.sqlite_file, memory)
-    knowledge.trust.start()
-    try:
-        await knowledge.trust.wait_for_first(_WORKLOAD_API_SECONDS)
-        arrived = arrive(recorded.metadata)
-        arrival = arrived if unix_seconds is None else replace(arrived, unix_seconds=unix_seconds)
-        store.peek()
-        outcome = pipeline.check(arrival, recorded.message)
-        if not isinstance(outcome, Answer):
-            await store.fetch(outcome.wants)
+    async with open_store(knowledge.settings.tasks, memory) as store:
+        knowledge.trust.start()
+        try:
+            await knowledge.trust.wait_for_first(_WORKLOAD_API_SECONDS)
+            arrived = arrive(recorded.metadata)
+            arrival = arrived if unix_seconds is None else replace(arrived, unix_seconds=unix_seconds)
+            store.peek()
             outcome = pipeline.check(arrival, recorded.message)
-        return outcome.record
-    finally:
-        await knowledge.trust.stop()
-        await store.close()
+            if not isinstance(outcome, Answer):
+                await store.fetch(outcome.wants)
+                outcome = pipeline.check(arrival, recorded.message)
+            return outcome.record
+        finally:
+            await knowledge.trust.stop()

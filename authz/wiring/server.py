@@ -3,10 +3,11 @@
 import asyncio
 import logging
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from authz import __version__
-from authz.config import ServerSettings
+from authz.config import ServerSettings, load_settings
 from authz.core.errors import Unavailable
 from authz.core.memory import Memory
 from authz.observe.audit import JsonLinesAudit
@@ -17,10 +18,11 @@ from authz.server.aio import Limits, make_health_server, make_server
 from authz.server.checks import Checks
 from authz.server.health import Health
 from authz.server.life import Drain, Endpoint, Hooks, run
-from authz.tasks.sqlite import SqliteTasks
 from authz.wire.encode import FALLBACK
-from authz.wiring.gauges import trust_gauges
+from authz.wiring.gauges import rules_gauges, trust_gauges
 from authz.wiring.knowledge import Knowledge, make_pipeline, read
+from authz.wiring.rules import Look, Reload, Rules, look_at
+from authz.wiring.stores import TaskStore, open_store
 from authz.wiring.tasks import keep_house, make_first_key, make_task_server
 from authz.wiring.trust import Trust
 
@@ -30,18 +32,25 @@ _log = logging.getLogger("authz")
 def serve(config_file: Path) -> None:
     """Serve until told to stop; raises Unusable or Unavailable where that cannot be begun."""
     started = time.perf_counter()
-    asyncio.run(_serve(read(config_file), started))
+    seen = look_at(load_settings(config_file))  # before it is read: a write between the two is a change
+    asyncio.run(_open(read(config_file), seen, started))
 
 
-async def _serve(knowledge: Knowledge, started: float) -> None:
+async def _open(knowledge: Knowledge, seen: Look, started: float) -> None:
+    memory = Memory(knowledge.settings.tasks.max_remembered)
+    async with open_store(knowledge.settings.tasks, memory) as store:
+        await _serve(knowledge, seen, memory, store, started)
+
+
+async def _serve(knowledge: Knowledge, seen: Look, memory: Memory, store: TaskStore, started: float) -> None:
     settings = knowledge.settings
-    memory = Memory(settings.tasks.max_remembered)
-    store = SqliteTasks(settings.tasks.sqlite_file, memory)
     audit = JsonLinesAudit(settings.audit.file, settings.audit.values)
     health, trust = Health(), knowledge.trust
-    telemetry = make_telemetry("authz", __version__, trust_gauges(trust))
+    rules = Rules(knowledge.catalog, knowledge.policy)
+    reload = Reload(settings, rules, seen)
+    telemetry = make_telemetry("authz", __version__, (*trust_gauges(trust), *rules_gauges(rules, reload)))
     make_first_key(knowledge)
-    pipeline = make_pipeline(knowledge, memory)
+    pipeline = replace(make_pipeline(knowledge, memory), catalog=rules, policy=rules)
     checks = Checks(
         pipeline,
         store,
@@ -55,23 +64,30 @@ async def _serve(knowledge: Knowledge, started: float) -> None:
     trust.start()
     endpoints = _endpoints(settings.server, trust, checks, health)
     if settings.tasks.service is not None:
-        tasks = make_task_server(knowledge, store, audit, pipeline.policy)
+        tasks = make_task_server(knowledge, store, audit, rules, rules.classes_of)
         endpoints = (*endpoints, Endpoint("tasks", tasks, settings.tasks.service.listen, trust.tls_material))
-    housekeeping = asyncio.create_task(keep_house(knowledge, store))
+    keeping = {asyncio.create_task(each) for each in (keep_house(knowledge, store), reload.watch())}
+
+    def on_hangup() -> None:
+        _reopen(audit)
+        look = asyncio.create_task(reload.look(is_whole=True))
+        keeping.add(look)  # the event loop alone would let go of it
+        look.add_done_callback(keeping.discard)
+
     hooks = Hooks(
         on_start=lambda: _log.info("serving after %.3f s", time.perf_counter() - started),
-        on_hangup=lambda: _reopen(audit),
+        on_hangup=on_hangup,
         why_unready=trust.why_unready,
     )
     drain = Drain(settings.server.drain_seconds, settings.server.stop_grace_seconds)
     try:
         await run(endpoints, health, drain, hooks)
     finally:
-        housekeeping.cancel()
+        for task in tuple(keeping):
+            task.cancel()
         await trust.stop()
         telemetry.shutdown(settings.server.stop_grace_seconds)
         audit.close()
-        await store.close()
 
 
 def _reopen(audit: JsonLinesAudit) -> None:

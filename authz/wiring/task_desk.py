@@ -28,9 +28,9 @@ from authz.lifecycle import Lifecycle, Limits, OperatorRules
 from authz.server.checks import arrive
 from authz.server.task_methods import malformed, unary_methods
 from authz.server.task_service import TaskService
-from authz.tasks.sqlite import SqliteTasks
 from authz.tasks.token import TokenIssuer
 from authz.wiring.knowledge import read_catalog, token_keys, token_terms
+from authz.wiring.stores import TaskStore, open_store
 from authz.wiring.tasks import classes_of
 
 CALL_SECONDS = 10.0
@@ -105,20 +105,17 @@ class LocalDesk:
 
 @asynccontextmanager
 async def open_desk(config_file: Path, address: str | None, credentials: Credentials | None) -> AsyncIterator[Desk]:
-    """The task service at the address, or else the embedded store that the configuration names; raises Unusable."""
+    """The task service at the address, or else the store that the configuration names; raises Unusable."""
     if address is not None:
         async with _channel(address, credentials) as channel:
             yield RemoteDesk(channel)
         return
     settings = load_settings(config_file)
-    store = SqliteTasks(settings.tasks.sqlite_file, Memory(1))
-    try:
+    async with open_store(settings.tasks, Memory(1)) as store:
         yield LocalDesk(_operator_service(settings, store))
-    finally:
-        await store.close()
 
 
-def _operator_service(settings: Settings, store: SqliteTasks) -> TaskService:
+def _operator_service(settings: Settings, store: TaskStore) -> TaskService:
     limits = Limits(_DAY_SECONDS * 31, 7, _DAY_SECONDS)
     if (service := settings.tasks.service) is not None:
         limits = Limits(service.max_lifetime_seconds, service.max_depth, service.max_approval_seconds)

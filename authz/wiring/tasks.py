@@ -14,9 +14,9 @@ from authz.ports import Audit, Policy
 from authz.server.aio import make_plain_server
 from authz.server.task_methods import task_handlers
 from authz.server.task_service import TaskService
-from authz.tasks.sqlite import SqliteTasks
 from authz.tasks.token import TokenIssuer
 from authz.wiring.knowledge import Knowledge, token_terms
+from authz.wiring.stores import TaskStore
 
 TOKEN_KEYS_SECONDS = 1.0
 """How often the file of the token keys is looked at."""
@@ -25,15 +25,24 @@ PURGE_SECONDS = 10.0
 _log = logging.getLogger("authz.tasks")
 
 
-def make_task_server(knowledge: Knowledge, store: SqliteTasks, audit: Audit, policy: Policy) -> grpc.aio.Server:
-    """The server of the task service; nothing is bound yet. The configuration names the service."""
+def make_task_server(
+    knowledge: Knowledge,
+    store: TaskStore,
+    audit: Audit,
+    policy: Policy,
+    classes: Mapping[str, frozenset[ActionClass]],
+) -> grpc.aio.Server:
+    """The server of the task service; nothing is bound yet. The configuration names the service.
+
+    `classes` are those of each action in the catalog.
+    """
     settings = knowledge.settings.tasks
     if settings.service is None:
         raise ValueError("the configuration names no task service")
     service, token = settings.service, settings.token
     lifecycle = Lifecycle(
         policy=policy,
-        classes_of=classes_of(knowledge.catalog.operations),
+        classes_of=classes,
         limits=Limits(service.max_lifetime_seconds, service.max_depth, service.max_approval_seconds),
     )
     issuer = None
@@ -67,7 +76,7 @@ def make_first_key(knowledge: Knowledge) -> None:
         _log.info("token keys made: %s", keys.file)
 
 
-async def keep_house(knowledge: Knowledge, store: SqliteTasks) -> None:
+async def keep_house(knowledge: Knowledge, store: TaskStore) -> None:
     """Follow the token keys' file, and delete tasks that expired long ago, until cancelled."""
     keys, keep_seconds = knowledge.token_keys, knowledge.settings.tasks.keep_expired_seconds
     next_purge, told = 0.0, ""

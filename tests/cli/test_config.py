@@ -37,10 +37,29 @@ def test_a_correct_configuration_is_summed_up(world: World) -> None:
     assert not world.database.exists()
 
 
+def test_entries_that_are_not_filled_in_are_told_with_their_places(world: World) -> None:
+    """A draft is no fault, since its requests are denied: status 0, and a warning with file and line for each entry."""
+    file = world.folder / "catalog.yaml"
+    drafted = yaml.safe_load(file.read_text())
+    service = next(iter(drafted["services"].values()))
+    send = {"action": "crm.send", "class": "unset", "dataset": "unset", "sensitivity": "unset"}
+    session = {"action": "crm.session", "class": "read", "dataset": "crm", "sensitivity": "public"}
+    service["mcp"] = {"path": "/mcp", "session": session, "tools": {"send": send, "sent": {**send, "class": "read"}}}
+    file.write_text(yaml.safe_dump(drafted))
+    lines = [text.strip() for text in file.read_text().splitlines()]
+    ended = authz("config", "check", "--config", world.config_file)
+    assert ended.status == 0, ended.err
+    warnings = [line for line in ended.out.splitlines() if line.startswith("  warning")]
+    assert len(warnings) == 2
+    for name, warning in zip(("send", "sent"), warnings, strict=True):
+        assert f"{file}:{lines.index(name + ':') + 2}:" in warning
+        assert f"tools/call {name}: set class, dataset and sensitivity" in warning
+
+
 DAMAGES: dict[str, tuple[Callable[[World], object], list[str]]] = {
     "misspelt key": (
         lambda world: damage(world, "sqlite_file", "sqlite_fle"),
-        ["tasks.sqlite_fle: unknown key", "Did you mean 'sqlite_file'?", "tasks.sqlite_file: field required"],
+        ["tasks.sqlite_fle: unknown key", "Did you mean 'sqlite_file'?"],
     ),
     "wrong type": (
         lambda world: damage(world, "drain_seconds: 0", "drain_seconds: soon"),

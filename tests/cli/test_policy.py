@@ -1,5 +1,6 @@
 """`authz policy`: policies are tried and checked as the server would read and ask them."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -290,3 +291,14 @@ def test_what_the_catalog_lacks_is_a_finding(world: World) -> None:
     assert (unset["level"], Path(unset["file"]).name) == ("warning", "catalog.yaml")
     assert unset["line"]
     assert "no policy permits mail.send" in told
+
+
+def test_a_check_holds_the_policies_against_their_digests(tmp_path: Path) -> None:
+    """Where the configuration names a file of digests, a policy file that it does not list fails the check."""
+    world = World(tmp_path, settings={"policy": {"directory": "policies", "digests_file": "policies/SHA256SUMS"}})
+    content = (world.folder / "policies" / "crm.cedar").read_bytes()
+    sums = world.folder / "policies" / "SHA256SUMS"
+    sums.write_text(f"{hashlib.sha256(content).hexdigest()}  crm.cedar\n")
+    assert check(world).status == 0
+    sums.write_text(f"{hashlib.sha256(b'').hexdigest()}  crm.cedar\n")
+    assert check(world).status == 1

@@ -1,19 +1,29 @@
 """`authz task` as an operator uses it."""
 
 import json
+import secrets
 import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.support.commands import Ended, authz
 from tests.support.world import RESEARCH, SUPPORT, World
+from tests.tasks.shared_stores import server_port
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    """A configuration with a task store."""
-    return World(tmp_path_factory.mktemp("task"))
+@pytest.fixture(scope="module", params=["sqlite", "valkey"])
+def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> World:
+    """A configuration with a task store, of either kind."""
+    world = World(tmp_path_factory.mktemp("task"))
+    if request.param == "valkey":
+        settings = yaml.safe_load(world.config_file.read_text())
+        del settings["tasks"]["sqlite_file"]
+        prefix = "{cli-" + secrets.token_hex(4) + "}"
+        settings["tasks"]["valkey"] = {"servers": [f"127.0.0.1:{server_port('valkey')}"], "prefix": prefix}
+        world.config_file.write_text(yaml.safe_dump(settings))
+    return world
 
 
 def task(world: World, *arguments: object) -> Ended:

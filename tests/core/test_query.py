@@ -109,7 +109,7 @@ def test_what_names_one_task_or_one_hop_is_not_in_it(seconds: float, task_id: st
         {"utc_hour": 2**63},
         {"age_seconds": -(2**63)},
         {"arguments": {"to": "\ud800"}},
-        {"arguments": {"tags": frozenset({"a", "\ud800"})}},
+        {"arguments": {"tags": frozenset({"\ud800"})}},
         {"arguments": {"amount": 2**63}},
         {"parameters": {"contact_id": "\udc80"}},
     ],

@@ -84,16 +84,18 @@ def test_what_is_not_as_expected_shows(temporary_folder: Path, monkeypatch: pyte
     wrong = PlannedHop("research", "lookup", Reason.ACTION_NOT_GRANTED)
     denied = PlannedHop("research", "lookup", Reason.ACTION_NOT_GRANTED, method="POST", path="/reports")
     missing = PlannedHop("crm", "lookup", 202, method="POST", tool="mail", path="/messages", relayed=True)
-    monkeypatch.setattr(story, "STORY", (Scene("Two right, two wrong", (right, wrong, denied, missing)),))
+    plain = PlannedHop("research", "lookup", 200, jsonrpc_id=7)
+    monkeypatch.setattr(story, "STORY", (Scene("Two right, three wrong", (right, wrong, denied, missing, plain)),))
     monkeypatch.setattr(story, "LAST_SCENE", Scene("No more", ()))
     monkeypatch.setattr(story, "TASKS", {"lookup": TASKS["lookup"]})
     output = io.StringIO()
     status = story.play(Console(file=output, width=120), keep_running=False)
     said = output.getvalue()
     assert status == story.FAILED
-    assert said.splitlines()[-1] == "demo: 4 hops, 2 as expected"
+    assert said.splitlines()[-1] == "demo: 5 hops, 2 as expected"
     assert "NOT AS EXPECTED: expected 403 action_not_granted" in said
     assert "NOT AS EXPECTED: crm got it 1 times instead of 0" in said
+    assert "NOT AS EXPECTED: the answer is not one to the JSON-RPC message" in said
     assert "NOT AS EXPECTED: mail got it 0 times instead of 1" in said
     logs = [Path(line) for line in said.splitlines() if line.startswith(str(temporary_folder))]
     assert {"authz.log", "audit.jsonl", "envoy-crm.log"} <= {log.name for log in logs if log.is_file()}

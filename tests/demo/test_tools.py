@@ -78,6 +78,16 @@ def test_a_report_that_may_not_be_mailed_says_why(crm: Tool, post: Post) -> None
     assert ask(crm, "POST", "/reports") == (502, {"report": "not sent", "mail": {"failure": "refused"}})
 
 
+def test_hr_answers_mcp_and_refuses_no_tool() -> None:
+    """The hr tool answers any call, by its id: what must not happen must not arrive."""
+    with Tool("hr", tools.hr) as tool:
+        for name in ("look_up_person", "show_salary", "no_such_tool"):
+            call = {"jsonrpc": "2.0", "id": name, "method": "tools/call", "params": {"name": name}}
+            status, answer = ask(tool, "POST", "/mcp", json.dumps(call))
+            assert isinstance(answer, dict)
+            assert (status, answer["id"], "result" in answer) == (200, name, True)
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 @pytest.mark.parametrize("target", ["/", "//payroll//7", "/a/../b", "/x?y=/z"])
 def test_all_that_arrives_is_remembered(method: str, target: str) -> None:

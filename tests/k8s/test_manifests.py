@@ -144,6 +144,7 @@ def test_every_volume_is_mounted(rendering: Rendering) -> None:
 def test_the_server_can_write_only_where_its_tasks_are(rendering: Rendering, settings: Settings) -> None:
     """Of the pod's file system only the folder of the task store, which also holds temporary files, can be written."""
     writable = [each["mountPath"] for each in rendering.container["volumeMounts"] if not each.get("readOnly")]
+    assert settings.tasks.sqlite_file is not None
     assert [str(settings.tasks.sqlite_file.parent)] == writable
     assert writable == [each["value"] for each in rendering.container["env"] if each["name"] == "TMPDIR"]
 

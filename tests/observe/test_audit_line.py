@@ -1,6 +1,7 @@
 """What an audit line says, and that it stays one line whatever a client sends."""
 
 import datetime as dt
+import hashlib
 import json
 import re
 from dataclasses import replace
@@ -8,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +23,7 @@ from authz.core.record import Record
 from authz.core.spiffe import SpiffeId
 from authz.observe.audit_line import FIELDS, MAX_LINE_BYTES, line
 from tests.support import records as example
+from tests.support.messages import attempt, post, service_of
 
 ROOT = Path(__file__).parents[2]
 SMILE = "\N{GRINNING FACE}"  # twelve characters on a line: the most that one can take
@@ -53,6 +56,7 @@ def test_the_line_of_an_allowed_hop_tells_all_that_was_found_out() -> None:
         "resource": "GET crm.example.org/contacts/{contact_id}",
         "dataset": "crm.contacts",
         "sensitivity": "internal",
+        "arguments_digest": None,
         "method": "GET",
         "host": "crm.example.org",
         "path": "/contacts/42",
@@ -83,6 +87,17 @@ def test_the_line_of_an_allowed_hop_tells_all_that_was_found_out() -> None:
         "duration_us": 123,
     }
     assert expected == read(example.record())
+
+
+def test_the_line_tells_which_arguments_were_decided_on() -> None:
+    """Whoever has the arguments can show that they are the ones: the line has the SHA-256 of their RFC 8785 form."""
+    arguments: dict[str, Any] = {"to": ["ann@example.org"], "amount": 12.5, "näme": "é"}
+    tools = {"send": attempt("crm.send", **{"class": "egress"})}
+    catalog = service_of(mcp={"path": "/mcp", "session": attempt("crm.session"), "tools": tools})
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "send", "arguments": arguments}}
+    fields = read(example.record(hop=catalog.classify(post("/mcp", call))))
+    assert fields["arguments_digest"] == hashlib.sha256(rfc8785.dumps(arguments)).hexdigest()
+    assert "ann" not in json.dumps(fields)
 
 
 def test_what_was_not_reached_is_null() -> None:
@@ -227,6 +242,7 @@ def test_the_longest_line_there_can_be_fits_a_pipe() -> None:
                 sensitivity=Sensitivity.CONFIDENTIAL,
             ),
             {},
+            arguments_digest="f" * 64,
         ),
         verdict=Verdict(frozenset(), frozenset(), (), wide, from_cache=False),
         decision=Deny(

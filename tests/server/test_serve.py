@@ -301,3 +301,21 @@ def test_a_full_audit_log_denies(tmp_path: Path) -> None:
         running = stack.enter_context(serve(world.config_file, address))
         task = world.start_task()
         assert running.check(world.check(task.id)).denied_response.status.code == 503
+
+
+def test_changed_policies_count_without_a_restart_and_bad_ones_never(tmp_path: Path) -> None:
+    """SIGHUP takes a changed policy set into use; a bad one leaves the last in force, and health as it is."""
+    address = f"127.0.0.1:{free_port()}"
+    world = World(tmp_path, settings=settings(address))
+    hop, policies = world.check(world.start_task().id), tmp_path / "policies" / "crm.cedar"
+    with serve(world.config_file, address) as running:
+        assert running.check(hop).status.code == 0
+        policies.write_text("permit (principal, action")
+        running.process.send_signal(signal.SIGHUP)
+        until(lambda: "is refused" in running.log())
+        assert running.check(hop).status.code == 0
+        assert running.health() == SERVING
+        policies.write_text('@id("nothing")\nforbid (principal, action, resource);\n')
+        running.process.send_signal(signal.SIGHUP)
+        until(lambda: running.check(hop).status.code != 0)
+        assert "are in force" in running.log()

@@ -103,13 +103,17 @@ class Yard:
         check_timeout_seconds: float | None = PATIENCE_SECONDS,
         asker: Certificate | None = None,
         normalizes_paths: bool = True,
+        is_grpc: bool = False,
     ) -> Envoy:
         """A live Envoy before `service` that asks `authz`; with a careless door beside the hardened one if wanted.
 
         It has a correct SVID of the service; to authz it shows `asker`, if that is given.
         """
         name = self._next("service")
-        certificate_file, private_key_file = self.ca.mint(SERVICE_ID).write(self.folder, name)
+        # gRPC clients of Python find a server by its DNS name alone.
+        certificate_file, private_key_file = self.ca.mint(SERVICE_ID, dns=(HOST,) if is_grpc else ()).write(
+            self.folder, name
+        )
         sidecar = Sidecar(
             name=name,
             service=service,
@@ -122,6 +126,7 @@ class Yard:
             check_timeout_seconds=check_timeout_seconds,
             careless_ca_file=self._both_file if careless else None,
             normalizes_paths=normalizes_paths,
+            is_grpc=is_grpc,
             shown_to_authz=asker.write(self.folder, f"{name}-asker") if asker else None,
         )
         return self._stack.enter_context(Envoy(sidecar, self.folder))

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.tasks.nodes import STORES, OpenNode, quick_folder
+from tests.tasks.nodes import OpenNode, quick_folder
+from tests.tasks.shared_stores import STORES
 
 
 @pytest.fixture(params=STORES)

@@ -29,6 +29,10 @@ SUPPORT = SpiffeId.parse("spiffe://example.org/agent/support")
 class Store(Tasks, TaskKeeper, TaskReader, TaskNews, Protocol):
     """All that a task store does."""
 
+    async def purge(self, expired_before_unix_seconds: float) -> int:
+        """Delete tasks that expired before then."""
+        ...
+
     async def close(self) -> None:
         """Let go of it."""
         ...
@@ -70,9 +74,13 @@ class Node:
         self.runner.run(self.store.close())
         self.runner.close()
 
+    def catch_up(self) -> None:
+        """What a server does before a check, or has done all along."""
+        self.store.peek()
+
     def remembers(self, task_id: str) -> Task | Reason | None:
         """What a check finds in memory right after a peek: the task, a refusal, or None where it would have to ask."""
-        self.store.peek()
+        self.catch_up()
         try:
             return self.memory.find(task_id)
         except Refused as refused:
@@ -122,10 +130,6 @@ def sqlite_nodes(folder: Path) -> Iterator[OpenNode]:
     """Nodes on one new SQLite file in the folder; all are closed in the end."""
     with contextlib.ExitStack() as opened:
         yield lambda: opened.enter_context(node_on(folder / "tasks.db", file_check_seconds=1))
-
-
-STORES = {"sqlite": sqlite_nodes}
-"""Every kind of store: in goes an empty folder, out comes a way to open nodes on one new store."""
 
 
 def store_of(node: Node) -> SqliteTasks:

@@ -12,7 +12,8 @@ from authz.core.acts import NoSuchTask
 from authz.core.ids import uuid7
 from authz.core.reasons import Reason
 from authz.core.task import Task, TaskState
-from tests.tasks.nodes import STORES, Node, OpenNode, make_task, quick_folder
+from tests.tasks.nodes import Node, OpenNode, make_task, quick_folder
+from tests.tasks.shared_stores import STORES
 
 INTERLEAVINGS = 1_000
 
@@ -163,7 +164,7 @@ def test_a_record_read_before_a_change_does_not_outlive_it(open_node: OpenNode) 
     here, there = open_node(), open_node()
     task = make_task()
     there.put(task)
-    here.store.peek()
+    here.catch_up()
     here.fetch(task.id)
     there.end(task.id)
     assert here.remembers(task.id) is None
@@ -174,7 +175,7 @@ def test_knowledge_is_as_old_as_the_last_peek(open_node: OpenNode) -> None:
     node = open_node()
     before_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
     assert node.memory.as_of_ns < before_ns
-    node.store.peek()
+    node.catch_up()
     after_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
     as_of_ns = node.memory.as_of_ns
     assert before_ns <= as_of_ns <= after_ns

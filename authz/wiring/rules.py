@@ -1,0 +1,190 @@
+"""The catalog and the policies in force, and how others take their place while checks go on.
+
+Files in, swapped rules out. What changed is compiled beside what is in force, in a thread that gives way to checks, and
+then takes its place whole; what cannot be used changes nothing. A catalog and its policies change together.
+"""
+
+import asyncio
+import gc
+import hashlib
+import logging
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from authz.catalog.http import HttpCatalog
+from authz.config import Settings
+from authz.core.decision import Verdict
+from authz.core.errors import Unusable
+from authz.core.hop import ActionClass, Hop
+from authz.core.query import Query
+from authz.core.request import Request
+from authz.policy.cedar import CedarPolicy
+from authz.wiring.knowledge import read_catalog, read_policy
+from authz.wiring.tasks import classes_of
+
+EVERY_SECONDS = 1.0
+"""How often the files are looked at. A change must look the same twice before it is read: it is written by then."""
+_SWITCH_SECONDS = 0.0005
+_REST_SECONDS = 0.001
+
+_log = logging.getLogger("authz.rules")
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    catalog: HttpCatalog
+    policy: CedarPolicy
+
+
+class Rules:
+    """A Catalog and a Policy that can be replaced, both at once. For the event loop's thread.
+
+    A check is one call on that thread, so it meets the catalog and the policies of one moment.
+    """
+
+    def __init__(self, catalog: HttpCatalog, policy: CedarPolicy) -> None:
+        self._pair = _Pair(catalog, policy)
+        self._classes_of = dict(classes_of(catalog.operations))
+        self.since_unix_seconds = time.time()
+
+    @property
+    def version(self) -> str:
+        """The version of the policies in force."""
+        return self._pair.policy.version
+
+    @property
+    def classes_of(self) -> Mapping[str, frozenset[ActionClass]]:
+        """The classes of each action, kept true in one mapping: who holds it sees what is in force."""
+        return self._classes_of
+
+    def classify(self, request: Request) -> Hop:
+        """As the catalog in force does."""
+        return self._pair.catalog.classify(request)
+
+    def decide(self, query: Query) -> Verdict:
+        """As the policies in force do."""
+        return self._pair.policy.decide(query)
+
+    def replace(self, catalog: HttpCatalog, policy: CedarPolicy) -> CedarPolicy:
+        """Put these in force from the next check on; the policies that were in force until then."""
+        replaced = self._pair.policy
+        self._pair = _Pair(catalog, policy)
+        self._classes_of.clear()
+        self._classes_of.update(classes_of(catalog.operations))
+        self.since_unix_seconds = time.time()
+        return replaced
+
+
+Look = tuple[tuple[str, str], ...]
+"""Names of files, with a digest of what each holds or why it cannot be read."""
+
+
+class Reload:
+    """Follows the files of the catalog and the policies. For the event loop."""
+
+    def __init__(self, settings: Settings, rules: Rules, seen: Look) -> None:
+        """`seen` is how the files looked before the rules in force were read from them."""
+        self._settings, self._rules = settings, rules
+        self._in_force: Look = seen
+        self._last: Look = seen
+        self._refused: Look | None = None
+        self._one_at_a_time = asyncio.Lock()
+        self.loads = 0
+        self.refusals = 0
+        self.trouble = ""
+        """Why the files as they stand are not in force; empty where they are, or are still to be read."""
+
+    async def watch(self) -> None:
+        """Look again and again, until cancelled."""
+        while True:
+            await asyncio.sleep(EVERY_SECONDS)
+            try:
+                await self.look()
+            except Exception:  # noqa: BLE001  the watch outlives whatever one look meets
+                _log.exception("policies and catalog could not be looked at; those in force stay")
+
+    async def look(self, *, is_whole: bool = False) -> None:
+        """Load what changed, once it looks as it did at the last look; at once where someone says that it is whole.
+
+        Never raises for what the files hold: it is counted, logged once and told by `trouble`.
+        """
+        async with self._one_at_a_time:
+            now = await asyncio.to_thread(look_at, self._settings)
+            is_settled, self._last = is_whole or now == self._last, now
+            if now == self._in_force:
+                self._refused, self.trouble = None, ""
+            elif is_settled and (is_whole or now != self._refused):
+                await self._load(now)
+
+    async def _load(self, looked: Look) -> None:
+        try:
+            with _giving_way():
+                catalog, policy = await asyncio.to_thread(_compile, self._settings)
+        except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # noqa: BLE001  a panic in Cedar is no Exception; what is in force stays
+            self._refuse(looked, str(error) if isinstance(error, Unusable) else f"{type(error).__name__}: {error}")
+            return
+        if await asyncio.to_thread(look_at, self._settings) != looked:
+            return  # it changed while it was read; the next looks will tell
+        replaced = self._rules.replace(catalog, policy)
+        self._in_force, self._refused, self.trouble = looked, None, ""
+        self.loads += 1
+        _log.info("policies %.12s and catalog %.12s are in force", policy.version, catalog.version)
+        await asyncio.to_thread(replaced.let_go, _rest)
+
+    def _refuse(self, looked: Look, why: str) -> None:
+        self._refused = looked
+        self.refusals += 1
+        if why != self.trouble:
+            _log.error("policies %.12s stay in force; what cannot be used is refused: %s", self._rules.version, why)
+        self.trouble = why
+
+
+def look_at(settings: Settings) -> Look:
+    """How the files of the catalog and the policies look now. They are read whole: a time stamp can lie."""
+    folder = settings.policy.directory
+    try:
+        policies = sorted(path for path in folder.iterdir() if path.suffix == ".cedar" and path.name[0] != ".")
+    except OSError as error:
+        return ((str(folder), str(error)),)
+    others = (settings.catalog.file, *filter(None, [settings.policy.digests_file]))
+    return tuple((path.name, _digest(path)) for path in (*others, *policies))
+
+
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        return str(error)
+
+
+def _compile(settings: Settings) -> tuple[HttpCatalog, CedarPolicy]:
+    catalog = read_catalog(settings)
+    return catalog, read_policy(settings, catalog, _rest)
+
+
+def _rest() -> None:
+    time.sleep(_REST_SECONDS)
+
+
+@contextmanager
+def _giving_way() -> Iterator[None]:
+    """Let the event loop take the interpreter back from other threads sooner than after Python's 5 ms.
+
+    The collector would stop all threads to walk through a great many new objects that are none of its business: they
+    live until they are replaced, and hold no cycles. So it rests, and then leaves them out for good.
+    """
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+        sys.setswitchinterval(before)

@@ -111,6 +111,7 @@ class Replay:
     def _hop(self, answered: Answered, question: Question) -> tuple[Hop, set[PlaceInQuery]]:
         """The hop, and the places of which the log holds no value; other values stand in for them."""
         operation = self._operation(answered)
+        self._must_have_been_chosen(operation, question)
         declared = self._policy.fields.arguments
         arguments, parameters = dict[str, Argument](), dict[str, str]()
         unknown = set[PlaceInQuery]()
@@ -122,6 +123,13 @@ class Replay:
             parameters[name] = text or ""
             unknown |= {("context", "parameters", name)} if text is None else set()
         return Hop(operation, parameters, arguments), unknown
+
+    def _must_have_been_chosen(self, operation: Operation, question: Question) -> None:
+        """The catalog chose then, for policies, what its entry requires now; raises CannotReplay."""
+        later = self._catalog.required_arguments.get(operation.resource, frozenset()) - question.arguments.keys()
+        if later:
+            names = ", ".join(sorted(later))
+            raise CannotReplay(f"the catalog's entry for {operation.action} has arguments now that it had not: {names}")
 
     def _operation(self, answered: Answered) -> Operation:
         operation = self._known.get(answered.action, {}).get(answered.resource)

@@ -26,6 +26,7 @@ from authz.wiring.policy_sets import Named, parts_of
 from authz.wiring.replay import Replay
 from authz.wiring.tables import word_of
 from tests.support.commands import Ended, authz
+from tests.support.servers import free_port, serve
 from tests.support.world import POLICIES, RESEARCH, SUPPORT, Running, World, arrival_now, make_task
 
 PLANTED = """\
@@ -224,6 +225,13 @@ def test_an_entry_that_is_another_now_is_not_replayed(world: World, checked: lis
     for changed, told in (
         (text.replace("/contacts/{contact_id}", "/people/{contact_id}"), "the catalog has no crm.contact.read as"),
         (text.replace("sensitivity: internal", "sensitivity: public"), "is of another sensitivity now"),
+        (
+            text.replace(
+                "{action: crm.contact.read,",
+                "{action: crm.contact.read, arguments: {who: {at: /path/contact_id, kind: text}},",
+            ),
+            "has arguments now that it had not: who",
+        ),
     ):
         catalog.write_text(changed)
         ended = run(world, file, POLICIES, "--catalog", str(catalog))
@@ -295,3 +303,23 @@ def test_a_candidate_that_does_not_load_is_refused(world: World, audit: Path) ->
     ended = run(world, audit, "permit (principal, action, resource);")
     assert ended.status == 2
     assert "the policy has no @id" in ended.err
+
+
+def test_a_running_servers_log_is_replayed_and_explained(tmp_path: Path) -> None:
+    """What a server wrote, with the values that `audit.values` names, is enough for the tools beside it."""
+    address = f"127.0.0.1:{free_port()}"
+    server = {"listen": address, "transport": "plaintext", "drain_seconds": 0, "stop_grace_seconds": 1}
+    audit = {"file": "audit.jsonl", "values": ["contact_id"]}
+    world = World(tmp_path, settings={"server": server, "audit": audit})
+    task = world.start_task()
+    with serve(world.config_file, address) as running:
+        assert running.check(world.check(task.id)).status.code == 0
+    log = world.folder / "audit.jsonl"
+    condition = 'context.parameters has contact_id && context.parameters.contact_id == "42"'
+    reads = f'@id("vip") forbid (principal, action, resource) when {{ {condition} }};'
+    ended = run(world, log, POLICIES + reads, "--json")
+    (change,) = json.loads(ended.out)["changes"]
+    assert (change["before"]["decision"], change["after"]["policies"]) == ("allow", ["vip"])
+    id = change["first_decision_id"]
+    told = authz("explain", "--config", world.config_file, "--audit", log, "--decision", id)
+    assert "support-works-on-contacts permits it" in told.out

@@ -52,8 +52,8 @@ def rows() -> Iterator[Row]:
         remembered = _memory_a_task(many)
         how = (
             f"{AT_WORK} tasks hop by turns, in turns among {MANY} and {FEW} live tasks, median of {ROUNDS}; "
-            f"reading one that is not in memory {statistics.median(reads):.2f} times; {many.bytes_a_task:.0f} B of disk a task, "
-            f"{remembered:.0f} B of memory each that is remembered"
+            f"reading one that is not in memory {statistics.median(reads):.2f} times; "
+            f"{many.bytes_a_task:.0f} B of disk a task, {remembered:.0f} B of memory each that is remembered"
         )
         yield Row("tasks_1m_over_1k", statistics.median(ratios), "ratio", BOUND, how)
 

@@ -169,11 +169,12 @@ def _question(record: Record, values: frozenset[str]) -> str:
     if record.verdict is None or errand is None or hop is None:
         return _NULL
     task, seconds = errand.task, record.arrival.unix_seconds
+    approved = _texts(sorted(each.kind for each in record.approvals), _APPROVALS) if record.approvals else "[]"
     return (
         f'{{"ceiling":"{task.ceiling}","age_seconds":{int(seconds - task.starts_unix_seconds)},'
         f'"remaining_seconds":{int(task.expires_unix_seconds - seconds)},"session":{_session(errand.facts)},'
         f'"arguments":{_values(hop.arguments, values)},"parameters":{_values(hop.parameters, values)},'
-        f'"approved":{_texts(sorted(each.kind for each in record.approvals), _APPROVALS)}}}'
+        f'"approved":{approved}}}'
     )
 
 

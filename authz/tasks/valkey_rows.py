@@ -99,7 +99,7 @@ class Found:
                 expires_ms=int(facts[b"expires"]),
                 transaction=facts[b"txn"].decode(),
                 record=self.record,
-                is_suspended=facts[b"suspended"] != b"0",
+                is_suspended=int(facts[b"suspended"]) != 0,
                 high_water=int(facts.get(b"high", 0)),
                 untrusted_input=int(facts.get(b"untrusted", 0)) > 0,
                 active_ms=int(facts.get(b"active", 0)),

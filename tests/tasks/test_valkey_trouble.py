@@ -196,3 +196,49 @@ def _eventually(is_so: Callable[[], bool]) -> None:
     while not is_so():
         assert time.monotonic() < give_up
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("key", "field", "value"),
+    [
+        ("record", "", b"{"),
+        ("record", "", b"\xff\xfe"),
+        ("record", "", b'{"owner":"eve"}'),
+        ("facts", "state", b"7"),
+        ("facts", "state", b"live"),
+        ("facts", "expires", b"-1"),
+        ("facts", "suspended", b""),
+        ("facts", "high", b"99"),
+        ("facts", "spent", b"many"),
+        ("facts", "seen:c:fly", b""),
+        ("facts", "seen:nonsense", b""),
+        ("facts", "txn", b"\xff"),
+        ("requests", "digest", b"no form"),
+        ("approvals", "id", b"[]"),
+        ("approvals", "id", b'["d","k","a","soon"]'),
+    ],
+)
+def test_a_record_that_was_tampered_with_denies(server: Server, node: Node, key: str, field: str, value: bytes) -> None:
+    """Whatever part of a task cannot be read, its hops are denied for that, and it is not shown as if it could be."""
+    task = kept(node)
+    with contextlib.closing(Redis(port=server.port)) as operator:
+        name = f"{{authz}}:{key}:{task.id}"
+        if field:
+            operator.hset(name, field, value)
+        else:
+            operator.set(name, value)
+    with contextlib.closing(node_at(server.port)) as other:
+        assert other.finds(task.id) is Reason.TASK_RECORD_MALFORMED
+        with pytest.raises(Unavailable, match="cannot be read"):
+            other.get(task.id)
+        assert other.list() == []
+
+
+@pytest.mark.parametrize("lost", ["record", "facts"])
+def test_half_a_task_is_none(server: Server, node: Node, lost: str) -> None:
+    """A record without its facts, or facts without their record, is no task."""
+    task = kept(node)
+    with contextlib.closing(Redis(port=server.port)) as operator:
+        operator.delete(f"{{authz}}:{lost}:{task.id}")
+    with contextlib.closing(node_at(server.port)) as other:
+        assert other.finds(task.id) is Reason.TASK_UNKNOWN

@@ -229,6 +229,7 @@ class AuditSettings(Document):
     """Where the record of answers goes: a file, or `-` for standard output."""
 
     file: Annotated[Literal["-"] | FileToBe, Field(union_mode="left_to_right")]
+    values: tuple[str, ...] = ()  # the arguments and path parameters whose values are written; of others, the names
 
 
 class Settings(Document):

@@ -40,6 +40,12 @@ def _must_be_file(path: Path) -> Path:
     return path
 
 
+def _must_exist(path: Path) -> Path:
+    if not path.exists():
+        raise PydanticCustomError("path_missing", "there is no {path}", {"path": str(path)})
+    return path
+
+
 def _must_be_folder(path: Path) -> Path:
     if not path.is_dir():
         raise PydanticCustomError("folder_missing", "there is no folder {path}", {"path": str(path)})
@@ -52,9 +58,12 @@ ExistingFile = Annotated[Path, AfterValidator(_beside_the_document), AfterValida
 """The path of a file that exists, relative to the document."""
 ExistingFolder = Annotated[Path, AfterValidator(_beside_the_document), AfterValidator(_must_be_folder)]
 """The path of a folder that exists, relative to the document."""
+ExistingPath = Annotated[Path, AfterValidator(_beside_the_document), AfterValidator(_must_exist)]
+"""The path of a file or a folder that exists, relative to the document."""
 
 _REMEDIES = {
     "missing": "Add it.",
+    "path_missing": "Create it, or correct the path; it is taken relative to this document.",
     "file_missing": "Create the file, or correct the path; it is taken relative to this document.",
     "folder_missing": "Create the folder, or correct the path; it is taken relative to this document.",
     "string_type": "Write a text; put it in quotes if it looks like a number or yes/no.",

@@ -34,11 +34,12 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
     "policy": ({"core", "ports", "documents"}, {"cedarpy", "cachetools"}),
     "observe": ({"core", "ports"}, {"opentelemetry"}),
     "config": ({"core", "documents"}, {"pydantic", "pydantic_core"}),
+    "cases": ({"core", "documents"}, {"pydantic", "pydantic_core"}),
     "server": ({"core", "ports", "pipeline", "lifecycle", "api"}, {"grpc", "grpc_health", "google"}),
     "wiring": (
         {
             *("core", "config", "pipeline", "lifecycle", "ports", "api", "wire", "svid", "catalog", "tasks", "policy"),
-            *("observe", "server", ""),
+            *("observe", "server", "cases", ""),
         },
         {"grpc"},
     ),

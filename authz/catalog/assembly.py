@@ -52,6 +52,7 @@ class Assembly:
     operations: list[Operation] = field(default_factory=list)
     routes_by_host: dict[str, Routes[Meaning]] = field(default_factory=dict)
     argument_types: dict[str, type] = field(default_factory=dict)
+    required_arguments: dict[str, frozenset[str]] = field(default_factory=dict)
     unset: list[tuple[Location, str]] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     _hosts: dict[str, Location] = field(default_factory=dict)
@@ -116,6 +117,8 @@ class Assembly:
                 what = f"there is no argument {attempt.classify.by} to classify by"
                 self.fault((*location, "classify", "by"), what, "Name one of the entry's arguments.")
         self.operations += found.operations
+        required = frozenset(name for name, each in attempt.arguments.items() if not each.optional)
+        self.required_arguments.update((each.resource, required) for each in found.operations)
         return found
 
     def _must_agree_on_arguments(self, attempt: AttemptEntry, location: Location) -> None:

@@ -41,5 +41,6 @@ def load_with_unset(file: Path) -> tuple[HttpCatalog, list[Unset]]:
         operations=tuple(dict.fromkeys(assembly.operations)),
         routes_by_host=assembly.routes_by_host,
         argument_types=assembly.argument_types,
+        required_arguments=assembly.required_arguments,
     )
     return catalog, [Unset(places.of(location), resource) for location, resource in assembly.unset]

@@ -173,6 +173,7 @@ class HttpCatalog:
     operations: tuple[Operation, ...]
     routes_by_host: Mapping[str, Routes[Meaning]]
     argument_types: Mapping[str, type] = field(default_factory=dict)  # of hops' arguments, by name
+    required_arguments: Mapping[str, frozenset[str]] = field(default_factory=dict)  # that each hop has, by resource
 
     def classify(self, request: Request) -> Hop:
         """The one operation that the request is; raises Refused where there is none, or more than one reading."""

@@ -59,9 +59,8 @@ def classify(
     from authz.wiring.catalog import Attempt, shown  # noqa: PLC0415  slow to import, and help does not need it
     from authz.wiring.catalog import classify as take  # noqa: PLC0415  as above
 
-    host, slash, rest = url.removeprefix("https://").removeprefix("http://").partition("/")
     body = body_file.read() if body_file else None
-    found = take(file, Attempt(method, host, slash + rest, headers, body))
+    found = take(file, Attempt.at(method, url, headers, body))
     if isinstance(found, Refused):
         reason = found.reason
         told = {"reason": reason.id, "status": reason.http_status, "meaning": reason.meaning, "detail": found.detail}

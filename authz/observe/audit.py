@@ -8,6 +8,7 @@ import errno
 import os
 import select
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 from authz.core.errors import Place, Problem, Unavailable, Unusable
@@ -26,8 +27,12 @@ _PATIENCE_MS = 100
 class JsonLinesAudit:
     """Appends a line for each check. Several processes may append to one file."""
 
-    def __init__(self, destination: Path | str) -> None:
-        """`destination` is a file in a folder that exists, or `-`; raises Unusable where it cannot be opened."""
+    def __init__(self, destination: Path | str, values: Iterable[str] = ()) -> None:
+        """`destination` is a file in a folder that exists, or `-`; raises Unusable where it cannot be opened.
+
+        `values` names the arguments and path parameters whose values may be written down.
+        """
+        self._values = frozenset(values)
         self._file = None if destination == STANDARD_OUTPUT else Path(destination)
         self._name = "standard output" if self._file is None else str(self._file)
         try:
@@ -41,7 +46,7 @@ class JsonLinesAudit:
 
     def append(self, record: Record, duration_seconds: float) -> None:
         """Write the record's line; raises Unavailable where it was not written whole."""
-        data = line(record, duration_seconds)
+        data = line(record, duration_seconds, self._values)
         if self._within_a_line:
             data = b"\n" + data
         try:

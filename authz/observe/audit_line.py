@@ -6,14 +6,15 @@ and no certificate. `docs/audit.md` describes the fields.
 
 import datetime as dt
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii
 from typing import assert_never
 
 from authz.core.decision import Allow, Decision, Deny, StepUp, Verdict
 from authz.core.errand import Errand
-from authz.core.hop import ActionClass, Hop
+from authz.core.facts import Facts
+from authz.core.hop import ActionClass, Argument, Hop
 from authz.core.identity import Asker, Identity
 from authz.core.record import Record
 from authz.core.request import Request
@@ -29,7 +30,7 @@ FIELDS = (
     *("agent", "proof", "asker", "task", "owner", "purpose", "started_by", "token"),
     *("action", "classes", "resource", "dataset", "sensitivity", "arguments_digest"),
     *("method", "host", "path", "policies", "step_up", "access_request", "approved_by"),
-    *("policy_version", "cache_hit"),
+    *("policy_version", "cache_hit", "question"),
     *("trace_id", "span_id", "source_address", "duration_us"),
 )
 """Every field, in the order in which it stands on the line; each is there always, and null where it is unknown."""
@@ -45,6 +46,9 @@ _DIGEST = 64
 _POLICIES = 512
 _APPROVALS = 96
 _CHAIN = 256
+_VALUE = 256  # an argument's value is written whole or not at all
+
+_NO_VALUES: frozenset[str] = frozenset()
 
 _LINE = "{" + ",".join(f'"{name}":%s' for name in FIELDS) + "}\n"
 _NULL = "null"
@@ -54,15 +58,21 @@ _WHOLE_CHARACTERS = re.compile(r"(?:[^\\]++|\\[^u]|\\ud[89ab]..\\u....|\\u(?!d[8
 _MICROSECONDS = 1_000_000
 
 
-def line(record: Record, duration_seconds: float) -> bytes:
-    """The line, with its newline. Where it would be too long, the detail and the path are cut further."""
-    text = _line(record, duration_seconds, _LONG)
+def line(record: Record, duration_seconds: float, values: frozenset[str] = _NO_VALUES) -> bytes:
+    """The line, with its newline; `values` names the arguments and parameters whose values may be written.
+
+    Where it would be too long, the detail and the path are cut further; then the question is left out.
+    """
+    question = _question(record, values)
+    text = _line(record, duration_seconds, _LONG, question)
     if len(text) > MAX_LINE_BYTES:
-        text = _line(record, duration_seconds, _LONG_WHEN_TIGHT)
+        text = _line(record, duration_seconds, _LONG_WHEN_TIGHT, question)
+    if len(text) > MAX_LINE_BYTES:
+        text = _line(record, duration_seconds, _LONG_WHEN_TIGHT, _NULL)
     return text.encode("ascii")
 
 
-def _line(record: Record, duration_seconds: float, long: int) -> str:
+def _line(record: Record, duration_seconds: float, long: int, question: str) -> str:
     arrival, request = record.arrival, record.request
     trace_id, span_id = parse_traceparent(arrival.traceparent)
     return _LINE % (
@@ -81,6 +91,7 @@ def _line(record: Record, duration_seconds: float, long: int) -> str:
         _NULL if record.access_request is None else _text(record.access_request.digest, _WORD),
         _texts(sorted(approval.approver for approval in record.approvals), _APPROVALS),
         *_policy(record.verdict),
+        question,
         _text(trace_id, _WORD),
         _text(span_id, _WORD),
         _text(request.source_address, _WORD) if request else _NULL,
@@ -150,6 +161,56 @@ def _policy(verdict: Verdict | None) -> tuple[str, str]:
     if verdict is None:
         return _NULL, _NULL
     return _text(verdict.version, _WORD), "true" if verdict.from_cache else "false"
+
+
+def _question(record: Record, values: frozenset[str]) -> str:
+    """What policies were asked, beyond what other fields say; null where they were not asked."""
+    errand, hop = record.errand, record.hop
+    if record.verdict is None or errand is None or hop is None:
+        return _NULL
+    task, seconds = errand.task, record.arrival.unix_seconds
+    approved = _texts(sorted(each.kind for each in record.approvals), _APPROVALS) if record.approvals else "[]"
+    return (
+        f'{{"ceiling":"{task.ceiling}","age_seconds":{int(seconds - task.starts_unix_seconds)},'
+        f'"remaining_seconds":{int(task.expires_unix_seconds - seconds)},"session":{_session(errand.facts)},'
+        f'"arguments":{_values(hop.arguments, values)},"parameters":{_values(hop.parameters, values)},'
+        f'"approved":{approved}}}'
+    )
+
+
+@lru_cache(maxsize=1024)
+def _session(facts: Facts) -> str:
+    return (
+        f'{{"actions":{_whole(sorted(facts.actions))},"classes":{_classes(facts.classes)},'
+        f'"datasets":{_whole(sorted(facts.datasets))},"high_water":"{facts.high_water}",'
+        f'"untrusted_input":{"true" if facts.untrusted_input else "false"}}}'
+    )
+
+
+def _values(given: Mapping[str, Argument], allowed: frozenset[str]) -> str:
+    """The names of what was given, each with its value where that is allowed and short, else with null."""
+    if not given:
+        return "{}"
+    members = (f"{_quoted(name)}:{_value(each) if name in allowed else _NULL}" for name, each in given.items())
+    return f"{{{','.join(members)}}}"
+
+
+def _value(value: Argument) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    text = _quoted(value) if isinstance(value, str) else _whole(sorted(value))
+    return text if len(text) <= _VALUE else _NULL
+
+
+def _whole(texts: Iterable[str]) -> str:
+    return f"[{','.join(map(_quoted, texts))}]"
+
+
+def _quoted(text: str) -> str:
+    """A JSON string, whole; lone surrogates become replacement characters."""
+    return encode_basestring_ascii(_LONE_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text))
 
 
 def _moment(unix_seconds: float) -> str:

@@ -19,7 +19,8 @@ from authz.core.hop import ActionClass, Operation
 from authz.core.spiffe import NotASpiffeId, SpiffeId
 from authz.policy.fields import Fields, Kind
 
-_FIXED = resources.files("authz.policy").joinpath("schema.cedarschema").read_text(encoding="utf-8")
+FIXED = resources.files("authz.policy").joinpath("schema.cedarschema").read_text(encoding="utf-8")
+"""The part that is the same for every catalog."""
 _CLASS_NAMES = frozenset(map(str, ActionClass))
 
 _PARAMETER = re.compile(r"\{(\w+)\}")  # the catalog names an operation by its template
@@ -136,7 +137,7 @@ class Vocabulary:
 def schema_text(actions: Mapping[str, frozenset[ActionClass]], fields: Fields) -> str:
     """The schema with these actions, their classes and these fields, in Cedar's schema syntax."""
     records = [_record_line(name, fields) for name in ("arguments", "parameters")]
-    return "\n".join([_FIXED, *records, *(_action_line(action, actions[action]) for action in sorted(actions))])
+    return "\n".join([FIXED, *records, *(_action_line(action, actions[action]) for action in sorted(actions))])
 
 
 def _record_line(name: str, fields: Fields) -> str:

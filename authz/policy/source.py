@@ -92,7 +92,7 @@ class _Policy:
 
 
 def load_policies(  # noqa: PLR0913  what policies are held against
-    folder: Path,
+    folder: Path | tuple[Path, ...],
     operations: Iterable[Operation],
     groups: Mapping[str, tuple[str, ...]] = _NO_GROUPS,
     arguments: Mapping[str, Kind] = _NO_ARGUMENTS,
@@ -102,6 +102,7 @@ def load_policies(  # noqa: PLR0913  what policies are held against
 ) -> CedarPolicy:
     """The policies of the folder, for this catalog and these groups of SPIFFE IDs; raises Unusable with all problems.
 
+    Several folders and files together make one set too.
     Where there is a file of digests, it must list exactly these files as they are: see `authz.policy.digests`.
     `breathe` is called between portions of the work, none of which takes more than a few milliseconds.
 
@@ -112,7 +113,7 @@ def load_policies(  # noqa: PLR0913  what policies are held against
     policies: list[_Policy] = []
     try:
         vocabulary = Vocabulary.of(operations, groups, arguments)
-        for path in _paths(folder):
+        for path in policy_files(folder):
             try:
                 files.append(_File.of(path))
                 policies += _policies(files[-1], vocabulary, breathe)
@@ -127,7 +128,15 @@ def load_policies(  # noqa: PLR0913  what policies are held against
     except NotAVocabulary as error:
         remedy = "Correct the catalog, or the groups in the configuration."
         what = "policies cannot speak of this catalog: "
-        raise Unusable(*(Problem(Place(folder), what + each, remedy) for each in error.sentences)) from error
+        place = Place(folder[0] if isinstance(folder, tuple) else folder)
+        raise Unusable(*(Problem(place, what + each, remedy) for each in error.sentences)) from error
+
+
+def policy_files(place: Path | tuple[Path, ...]) -> list[Path]:
+    """The policy files of a folder, or of several folders and files together; raises Unusable where there is none."""
+    if isinstance(place, tuple):
+        return list(dict.fromkeys(path for each in place for path in ([each] if each.is_file() else _paths(each))))
+    return _paths(place)
 
 
 def _paths(folder: Path) -> list[Path]:

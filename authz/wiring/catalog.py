@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from authz.catalog.drafts import draft_from_mcp, draft_from_openapi
 from authz.catalog.file import Unset, load_with_unset
@@ -9,7 +10,7 @@ from authz.core.errors import Refused
 from authz.core.hop import Hop, Operation
 from authz.core.request import NO_BODY, Body, Request
 
-__all__ = ["Attempt", "Unset", "classify", "draft_from_mcp", "draft_from_openapi", "look_at", "shown"]
+__all__ = ["Attempt", "Unset", "classify", "draft_from_mcp", "draft_from_openapi", "look_at", "request_of", "shown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,12 @@ class Attempt:
     headers: tuple[str, ...] = ()
     body: bytes | None = None
 
+    @classmethod
+    def at(cls, method: str, url: str, headers: tuple[str, ...] = (), body: bytes | None = None) -> Self:
+        """The attempt at a URL, with or without its scheme, such as `crm.example.org/contacts/42`."""
+        host, slash, rest = url.removeprefix("https://").removeprefix("http://").partition("/")
+        return cls(method, host, slash + rest, headers, body)
+
 
 def look_at(file: Path) -> tuple[tuple[Operation, ...], list[Unset], str]:
     """The operations of the catalog, its entries that are not filled in, and its version; raises Unusable."""
@@ -29,8 +36,8 @@ def look_at(file: Path) -> tuple[tuple[Operation, ...], list[Unset], str]:
     return catalog.operations, unset, catalog.version
 
 
-def classify(file: Path, attempt: Attempt) -> Hop | Refused:
-    """What the catalog takes the request for, or why for nothing; raises Unusable."""
+def request_of(attempt: Attempt) -> Request:
+    """The attempt as Envoy would describe it. With a body it is JSON unless a header says otherwise."""
     headers: dict[str, tuple[str, ...]] = {}
     for line in attempt.headers:
         name, _, value = line.partition(":")
@@ -39,9 +46,13 @@ def classify(file: Path, attempt: Attempt) -> Hop | Refused:
     if attempt.body is not None:
         body = Body(attempt.body, len(attempt.body) or None, is_declared_whole=True)
         headers.setdefault("content-type", ("application/json",))
-    request = Request(attempt.method, attempt.host, attempt.path, headers, "", "", "", body)
+    return Request(attempt.method, attempt.host, attempt.path, headers, "", "", "", body)
+
+
+def classify(file: Path, attempt: Attempt) -> Hop | Refused:
+    """What the catalog takes the request for, or why for nothing; raises Unusable."""
     try:
-        return load_with_unset(file)[0].classify(request)
+        return load_with_unset(file)[0].classify(request_of(attempt))
     except Refused as refused:
         return refused
 

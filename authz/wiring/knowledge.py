@@ -9,10 +9,12 @@ from authz.catalog.http import HttpCatalog
 from authz.config import Settings, TaskSettings, TokenSettings, load_settings
 from authz.core.demand import ARGUMENTS, OPERATIONS
 from authz.core.errors import Problem, Unusable, collecting
+from authz.core.hop import Operation
 from authz.core.memory import Memory
 from authz.pipeline import Pipeline
 from authz.policy.cedar import CedarPolicy
 from authz.policy.fields import Kind
+from authz.policy.schema import Vocabulary
 from authz.policy.source import load_policies
 from authz.ports import Carrier
 from authz.tasks.carriers import EitherCarrier, HandleCarrier
@@ -57,17 +59,42 @@ def read(config_file: Path) -> Knowledge:
 
 def read_policy(settings: Settings, catalog: HttpCatalog, breathe: Callable[[], None] = lambda: None) -> CedarPolicy:
     """The policies that the settings name, for this catalog; raises Unusable. `breathe` is called between portions."""
-    operations = (*catalog.operations, *OPERATIONS.values())
-    arguments = {name: _KINDS[its_type] for name, its_type in {**catalog.argument_types, **ARGUMENTS}.items()}
     policy = settings.policy
-    return load_policies(
-        policy.directory, operations, policy.groups, arguments, digests_file=policy.digests_file, breathe=breathe
-    )
+    spoken_of = _spoken_of(catalog, policy.groups)
+    return load_policies(policy.directory, *spoken_of, digests_file=policy.digests_file, breathe=breathe)
 
 
 def read_catalog(settings: Settings) -> HttpCatalog:
     """The catalog that the settings name; raises Unusable."""
-    return load_catalog(settings.catalog.file)
+    return read_catalog_file(settings.catalog.file)
+
+
+def read_catalog_file(file: Path) -> HttpCatalog:
+    """The catalog in the file; raises Unusable."""
+    return load_catalog(file)
+
+
+def policies_for(
+    catalog: HttpCatalog,
+    folders: tuple[Path, ...],
+    groups: Mapping[str, tuple[str, ...]],
+    digests_file: Path | None = None,
+) -> CedarPolicy:
+    """The policies of folders and files together, for this catalog; raises Unusable."""
+    return load_policies(folders, *_spoken_of(catalog, groups), digests_file=digests_file)
+
+
+def vocabulary_of(catalog: HttpCatalog, groups: Mapping[str, tuple[str, ...]]) -> Vocabulary:
+    """What policies can speak of in this catalog; raises NotAVocabulary."""
+    return Vocabulary.of(*_spoken_of(catalog, groups))
+
+
+def _spoken_of(
+    catalog: HttpCatalog, groups: Mapping[str, tuple[str, ...]]
+) -> tuple[tuple[Operation, ...], Mapping[str, tuple[str, ...]], dict[str, Kind]]:
+    types = {**catalog.argument_types, **ARGUMENTS}
+    arguments = {name: _KINDS[its_type] for name, its_type in types.items()}
+    return (*catalog.operations, *OPERATIONS.values()), groups, arguments
 
 
 def token_keys(tasks: TaskSettings) -> TokenKeys | None:

@@ -11,7 +11,7 @@ from authz.core.record import Arrival, Record
 from authz.core.spiffe import SpiffeId
 from authz.server.checks import arrive
 from authz.wire.recorded import RecordedCheck, read_recorded
-from authz.wiring.knowledge import Knowledge, make_pipeline, read
+from authz.wiring.knowledge import Knowledge, make_pipeline
 from authz.wiring.stores import open_store
 
 _WORKLOAD_API_SECONDS = 5.0
@@ -28,10 +28,10 @@ class _AssumedAsker:
 
 
 def decide_recorded(
-    config_file: Path, recorded_file: Path, unix_seconds: float | None, asker: SpiffeId | None
+    knowledge: Knowledge, recorded_file: Path, unix_seconds: float | None, asker: SpiffeId | None
 ) -> Record:
     """How the check in the file is decided, now or at another time. Nothing is audited."""
-    return asyncio.run(_decide(read(config_file), read_recorded(recorded_file), unix_seconds, asker))
+    return asyncio.run(_decide(knowledge, read_recorded(recorded_file), unix_seconds, asker))
 
 
 async def _decide(

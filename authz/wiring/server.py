@@ -44,7 +44,7 @@ async def _open(knowledge: Knowledge, seen: Look, started: float) -> None:
 
 async def _serve(knowledge: Knowledge, seen: Look, memory: Memory, store: TaskStore, started: float) -> None:
     settings = knowledge.settings
-    audit = JsonLinesAudit(settings.audit.file)
+    audit = JsonLinesAudit(settings.audit.file, settings.audit.values)
     health, trust = Health(), knowledge.trust
     rules = Rules(knowledge.catalog, knowledge.policy)
     reload = Reload(settings, rules, seen)

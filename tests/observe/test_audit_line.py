@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from authz.core.decision import Allow, Deny, StepUp, Verdict
 from authz.core.errand import Errand
-from authz.core.hop import ActionClass, Hop, Sensitivity
+from authz.core.facts import Facts
+from authz.core.hop import ActionClass, Argument, Hop, Sensitivity
 from authz.core.identity import Asker, Identity, Proof
 from authz.core.reasons import Reason
 from authz.core.record import Record
@@ -65,6 +66,21 @@ def test_the_line_of_an_allowed_hop_tells_all_that_was_found_out() -> None:
         "approved_by": [],
         "policy_version": "2f6a8c",
         "cache_hit": True,
+        "question": {
+            "ceiling": "internal",
+            "age_seconds": 60,
+            "remaining_seconds": 3600,
+            "session": {
+                "actions": [],
+                "classes": [],
+                "datasets": [],
+                "high_water": "public",
+                "untrusted_input": False,
+            },
+            "arguments": {},
+            "parameters": {"contact_id": None},
+            "approved": [],
+        },
         "trace_id": example.TRACE_ID,
         "span_id": example.SPAN_ID,
         "source_address": "10.0.0.7:40000",
@@ -261,3 +277,34 @@ def test_the_page_describes_the_fields() -> None:
     """docs/audit.md names exactly the fields that a line has, in its order."""
     page = (ROOT / "docs" / "audit.md").read_text()
     assert list(FIELDS) == re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+
+
+def test_only_the_values_that_the_operator_named_are_written() -> None:
+    """Of arguments and parameters the names are told, and the value where it is named and short; else null."""
+    arguments: dict[str, Argument] = {
+        "amount_cents": 500,
+        "urgent": True,
+        "to": frozenset({"b", "a"}),
+        "note": "x" * 300,
+        "card": "4111",
+    }
+    record = example.record(hop=Hop(example.operation(), {"contact_id": "42"}, arguments))
+    data = line(record, 0.1, frozenset({"amount_cents", "urgent", "to", "note", "contact_id"}))
+    question = json.loads(data)["question"]
+    assert question["arguments"] == {
+        "amount_cents": 500,
+        "urgent": True,
+        "to": ["a", "b"],
+        "note": None,
+        "card": None,
+    }
+    assert question["parameters"] == {"contact_id": "42"}
+    assert b"4111" not in data
+
+
+def test_a_question_that_does_not_fit_is_left_out_whole() -> None:
+    """A session with a thousand datasets does not make the line too long, nor half a question."""
+    facts = Facts(datasets=frozenset(f"set{number}" for number in range(1000)))
+    data = line(example.record(errand=Errand((example.task(facts=facts),))), 0.1)
+    assert len(data) <= MAX_LINE_BYTES
+    assert json.loads(data)["question"] is None

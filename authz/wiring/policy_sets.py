@@ -1,0 +1,84 @@
+"""A policy set with the catalog and the groups that it is for, from a configuration or named one by one.
+
+Neither certificates nor a task store are looked at, so these tools run where a server could not.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from authz.catalog.file import Unset, load_with_unset
+from authz.catalog.http import HttpCatalog
+from authz.config import load_settings
+from authz.core.errors import Place, Problem, Unusable
+from authz.core.spiffe import NotASpiffeId, SpiffeId
+from authz.policy.cedar import CedarPolicy
+from authz.wiring.knowledge import policies_for
+
+Groups = dict[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What an operator named on the command line; empty for what the configuration is to say."""
+
+    config_file: Path
+    catalog_file: Path | None = None
+    policies: tuple[Path, ...] = ()
+    groups: tuple[str, ...] = ()  # each `NAME=SPIFFE_ID`, or `NAME=` for a group that has nobody yet
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySet:
+    """A policy set and what it is for."""
+
+    catalog: HttpCatalog
+    policy: CedarPolicy
+    folders: tuple[Path, ...]
+    unset: tuple[Unset, ...]
+    groups: Groups
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Where a policy set and its catalog are, not yet read."""
+
+    catalog_file: Path
+    folders: tuple[Path, ...]
+    groups: Groups
+    digests_file: Path | None = None
+
+    def read(self) -> PolicySet:
+        """Read it; raises Unusable."""
+        catalog, unset = load_with_unset(self.catalog_file)
+        folders = tuple(Path(os.path.normpath(each)) for each in self.folders)  # so that one policy has one place
+        policy = policies_for(catalog, folders, self.groups, self.digests_file)
+        return PolicySet(catalog, policy, folders, tuple(unset), self.groups)
+
+
+def parts_of(named: Named) -> Parts:
+    """Where they are; raises Unusable. The configuration is read only where something is not named."""
+    groups = _groups(named.groups)
+    if named.catalog_file is not None and named.policies:
+        return Parts(named.catalog_file, named.policies, groups)
+    settings = load_settings(named.config_file)
+    return Parts(
+        named.catalog_file or settings.catalog.file,
+        named.policies or (settings.policy.directory,),
+        {**settings.policy.groups, **groups},
+        None if named.policies else settings.policy.digests_file,
+    )
+
+
+def _groups(given: tuple[str, ...]) -> Groups:
+    found: Groups = {}
+    for text in given:
+        name, equals, uri = text.partition("=")
+        try:
+            members = (SpiffeId.parse(uri).uri,) if uri else ()
+        except NotASpiffeId as error:
+            raise Unusable(Problem(Place(Path("--group")), f"{text!r}: {error}", "Write NAME=SPIFFE_ID.")) from error
+        if not name or not equals:
+            raise Unusable(Problem(Place(Path("--group")), f"{text!r} is no group", "Write NAME=SPIFFE_ID, or NAME=."))
+        found[name] = (*found.get(name, ()), *members)
+    return found

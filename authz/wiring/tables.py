@@ -1,0 +1,190 @@
+"""Case files in; how the server would decide each case, and what differs from what was expected, out."""
+
+import datetime as dt
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from authz.cases import Case, CaseFile, RequestOfCase, SessionOfCase, TaskOfCase, find_case_files, load_cases
+from authz.config import load_settings
+from authz.core.decision import Allow, Decision, StepUp
+from authz.core.demand import OPERATIONS
+from authz.core.errors import Place, Problem, Unusable
+from authz.core.facts import NO_FACTS, Facts
+from authz.core.hop import ActionClass, Hop, Sensitivity
+from authz.core.record import Record
+from authz.core.request import Request
+from authz.core.spiffe import SpiffeId
+from authz.core.task import Grant, Task, TaskState
+from authz.policy.accounts import Source, sources
+from authz.policy.schema import FIXED
+from authz.wiring.catalog import Attempt, request_of
+from authz.wiring.knowledge import read_catalog_file, vocabulary_of
+from authz.wiring.policy_sets import Parts, PolicySet
+from authz.wiring.stated import Operations, Stated, by_action, decide_stated
+
+__all__ = ["Outcome", "Ran", "find_case_files", "fixed_schema", "run_cases", "whole_schema", "word_of"]
+
+_HALF = 0.5  # so that whole seconds come out whole, however the moment is rounded
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One case, decided; `differences` is empty where it is as expected."""
+
+    place: Place
+    case: Case
+    record: Record
+    differences: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """One file, decided."""
+
+    file: Path
+    outcomes: tuple[Outcome, ...]
+    policies: tuple[Source, ...]
+    fired: frozenset[str]  # the ids of the policies that at least one case satisfied
+
+
+def run_cases(file: Path, policies: tuple[Path, ...] = ()) -> Ran:
+    """Decide every case of the file, by its own policies or by these; raises Unusable."""
+    document, places = load_cases(file)
+    policy_set = _read(document, policies)
+    known = by_action((*policy_set.catalog.operations, *OPERATIONS.values()))
+    outcomes, fired, problems = list[Outcome](), set[str](), list[Problem]()
+    for case, place in zip(document.cases, places, strict=True):
+        try:
+            stated = _stated(document, case, place, known)
+        except Unusable as unusable:
+            problems += unusable.problems
+            continue
+        record = decide_stated(stated, policy_set.catalog, policy_set.policy)
+        if record.verdict is not None:
+            fired |= record.verdict.permits | record.verdict.forbids
+        outcomes.append(Outcome(place, case, record, tuple(_differences(case, record.decision))))
+    if problems:
+        raise Unusable(*problems)
+    return Ran(file, tuple(outcomes), tuple(sources(policy_set.folders).values()), frozenset(fired))
+
+
+def _read(document: CaseFile, policies: tuple[Path, ...]) -> PolicySet:
+    settings = None if document.config is None else load_settings(document.config)
+    catalog_file = document.catalog or (settings and settings.catalog.file)
+    folders = policies or document.policies or (settings and (settings.policy.directory,))
+    if not catalog_file or not folders:
+        raise ValueError("the file names no catalog or no policies")
+    groups = document.groups
+    if groups is None:
+        groups = settings.policy.groups if settings else {}
+    return Parts(catalog_file, folders, groups).read()
+
+
+def _stated(document: CaseFile, case: Case, place: Place, known: Operations) -> Stated:
+    agent = SpiffeId.parse(case.agent)
+    unix_seconds = dt.datetime.fromisoformat(case.at).timestamp()
+    chain = [TaskOfCase()] if case.task is None else document.chain(case.task)
+    return Stated(
+        agent=agent,
+        chain=tuple(_tasks(chain, agent, unix_seconds)),
+        unix_seconds=unix_seconds,
+        what=_hop(case, place, known) if case.request is None else _request(case.request, place),
+        approved=frozenset(case.approved),
+    )
+
+
+def _tasks(chain: list[TaskOfCase], agent: SpiffeId, unix_seconds: float) -> Iterator[Task]:
+    for number, each in enumerate(chain):
+        agents = frozenset({agent}) if each.agents is None else frozenset(map(SpiffeId.parse, each.agents))
+        yield Task(
+            id=".".join(["the-task", *(["part"] * (len(chain) - 1 - number))]),
+            owner=each.owner,
+            purpose=each.purpose,
+            agents=agents,
+            grants=tuple(map(Grant.parse, each.grants)),
+            ceiling=Sensitivity[each.ceiling.upper()],
+            starts_unix_seconds=unix_seconds - each.age_seconds - _HALF,
+            expires_unix_seconds=unix_seconds + each.remaining_seconds + _HALF * (each.remaining_seconds > 0),
+            state=TaskState.ENDED if each.state == "ended" else TaskState.ACTIVE,
+            is_suspended=each.state == "suspended",
+            facts=_facts(each.session),
+        )
+
+
+def _facts(session: SessionOfCase | None) -> Facts:
+    if session is None:
+        return NO_FACTS
+    return Facts(
+        frozenset(session.actions),
+        frozenset(map(ActionClass, session.classes)),
+        frozenset(session.datasets),
+        Sensitivity[session.high_water.upper()],
+        session.untrusted_input,
+    )
+
+
+def _hop(case: Case, place: Place, known: Operations) -> Hop:
+    """The one entry of the catalog for the action, with what the case gives it; raises Unusable."""
+    entries = known.get(str(case.action), {})
+    if not entries:
+        raise Unusable(Problem(place, f"the catalog has no action {case.action}", "Name one of the catalog's actions."))
+    if case.resource is None and len(entries) > 1:
+        remedy = f"Name its resource: {', '.join(sorted(entries))}."
+        raise Unusable(Problem(place, f"{case.action} stands for several entries of the catalog", remedy))
+    operation = next(iter(entries.values())) if case.resource is None else entries.get(case.resource)
+    if operation is None:
+        remedy = f"Known are: {', '.join(sorted(entries))}."
+        raise Unusable(Problem(place, f"{case.action} has no entry {case.resource!r}", remedy))
+    arguments = {name: frozenset(each) if isinstance(each, tuple) else each for name, each in case.arguments.items()}
+    return Hop(operation, dict(case.parameters), arguments)
+
+
+def _request(given: str | RequestOfCase, place: Place) -> Request:
+    if isinstance(given, str):
+        method, _, url = given.partition(" ")
+        if not url:
+            problem = Problem(place, f"{given!r} is no request", "Write METHOD HOST/PATH.")
+            raise Unusable(problem)
+        given = RequestOfCase(method=method, url=url)
+    body = None
+    if given.body is not None:
+        body = (given.body if isinstance(given.body, str) else json.dumps(given.body)).encode()
+    headers = tuple(f"{name}: {value}" for name, value in given.headers.items())
+    return request_of(Attempt.at(given.method, given.url, headers, body))
+
+
+def _differences(case: Case, decision: Decision) -> Iterator[str]:
+    word = word_of(decision)
+    if word != case.expect:
+        reason = "" if isinstance(decision, Allow) else f" ({decision.reason})"
+        by = f" by {', '.join(sorted(decision.policies))}" if decision.policies else ""
+        yield f"expected {case.expect}, got {word}{reason}{by}"
+    elif case.reason is not None and not isinstance(decision, Allow) and decision.reason.id != case.reason:
+        yield f"expected the reason {case.reason}, got {decision.reason}"
+    if case.policies is not None and set(case.policies) != decision.policies:
+        yield f"expected the policies {_listed(case.policies)}, got {_listed(decision.policies)}"
+    kinds = decision.kinds if isinstance(decision, StepUp) else frozenset()
+    if case.step_up is not None and set(case.step_up) != kinds:
+        yield f"expected approvals by {_listed(case.step_up)}, got {_listed(kinds)}"
+
+
+def word_of(decision: Decision) -> str:
+    """The decision in one word, as on the audit line."""
+    return "allow" if isinstance(decision, Allow) else "step_up" if isinstance(decision, StepUp) else "deny"
+
+
+def _listed(names: frozenset[str] | tuple[str, ...]) -> str:
+    return ", ".join(sorted(names)) or "none"
+
+
+def fixed_schema() -> str:
+    """The part of the schema that is the same for every catalog."""
+    return FIXED
+
+
+def whole_schema(config_file: Path) -> str:
+    """The schema of a configuration, its catalog's actions among it; raises Unusable."""
+    settings = load_settings(config_file)
+    return vocabulary_of(read_catalog_file(settings.catalog.file), settings.policy.groups).schema_text() + "\n"

@@ -9,7 +9,7 @@ export AUTHZ_CACHE := $(or $(AUTHZ_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)
 FOR_DEMO := $(VENV)/.installed-demo
 FOR_ALL := $(VENV)/.installed-dev
 
-.PHONY: demo demo-up test check format proto bench clean spire test-spire demo-spire
+.PHONY: demo demo-up test check format proto bench clean spire test-spire demo-spire opa
 
 demo: $(FOR_DEMO)
 	@$(BIN)/authz demo
@@ -37,6 +37,9 @@ bench: $(FOR_ALL)
 
 spire:
 	@tools/build-spire "$(AUTHZ_CACHE)/spire/bin"
+
+opa:
+	@tools/build-opa "$(AUTHZ_CACHE)/opa/bin"
 
 # Without Go, and without the programs on the PATH, the tests are skipped and say so.
 test-spire: $(FOR_ALL)

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -13,6 +14,7 @@ from authz.documents import Document, ExistingFile, ExistingFolder, FileToBe, lo
 _MAX_UNIX_PATH_BYTES = 107
 _MAX_PORT = 65535
 _HEADER_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+_OPA_PATH = re.compile(r"/v1/data(/[A-Za-z0-9_-]+)+")
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):(\d{1,5})")
 
 
@@ -27,6 +29,20 @@ def _address(text: str) -> str:
     if not match or int(match[2]) > _MAX_PORT:
         raise PydanticCustomError("address", "an address is HOST:PORT or unix:/absolute/path")
     return text
+
+
+def _opa_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        is_url = bool(parts.hostname) and parts.port != 0 and not (parts.username or parts.query or parts.fragment)
+    except ValueError:
+        is_url = False
+    if not is_url or parts.scheme not in ("http", "https") or not _OPA_PATH.fullmatch(parts.path):
+        message = "write the URL of one rule, such as http://127.0.0.1:8181/v1/data/authz/decision"
+        raise PydanticCustomError("opa_url", message)
+    if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "::1", "localhost"):
+        raise PydanticCustomError("opa_url", "who stands between could allow anything: beyond this machine use https")
+    return url
 
 
 def _trust_domain(name: str) -> str:
@@ -214,15 +230,33 @@ class DenialSettings(Document):
     jsonrpc_http_status: Literal["as-reason", "ok"] = "as-reason"  # ok: a 403 or 429 comes as 200, for older clients
 
 
+class OpaSettings(Document):
+    """The OPA that is asked of each hop, and how long it may take."""
+
+    url: Annotated[str, AfterValidator(_opa_url)]
+    timeout_seconds: Annotated[float, Field(gt=0, le=10)] = 0.2
+    authorities_file: ExistingFile | None = None  # who signs OPA's certificate; else those that the system trusts
+    max_failures: Annotated[int, Field(ge=1)] = 5  # in a row; then OPA is left alone
+    rest_seconds: Annotated[float, Field(gt=0, le=60)] = 1.0  # for so long
+
+
 class PolicySettings(Document):
     """What is allowed. `groups` names sets of agents, as `AgentGroup` in policies.
 
     Where `digests_file` is named, policies count only as it lists them.
     """
 
+    engine: Literal["cedar", "opa"] = "cedar"  # opa: it decides hops, and Cedar only what the task service is asked
+    opa: OpaSettings | None = None
     directory: ExistingFolder
     digests_file: ExistingFile | None = None
     groups: dict[str, tuple[SpiffeUri, ...]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _engine_fits(self) -> Self:
+        if (self.engine == "opa") != (self.opa is not None):
+            raise PydanticCustomError("engine", "policy.opa goes with policy.engine: opa, and only with it")
+        return self
 
 
 class AuditSettings(Document):

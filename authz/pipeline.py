@@ -17,7 +17,7 @@ from authz.core.errors import Refused
 from authz.core.hop import Hop
 from authz.core.identity import Asker, Identity
 from authz.core.memory import Memory
-from authz.core.outcome import Answer, Lacks, Needs, Want
+from authz.core.outcome import Answer, Lacks, Needs, Unasked, Want
 from authz.core.query import Query
 from authz.core.reasons import Reason
 from authz.core.record import Arrival, Record
@@ -55,6 +55,7 @@ class Pipeline:
         approvals: tuple[Approval, ...] = ()
         provided: Act | None = None
         wants: frozenset[Want] = frozenset()
+        question = b""
         now = arrival.unix_seconds
         try:
             # 0. Who asks?
@@ -90,6 +91,8 @@ class Pipeline:
                 provided = errand.asking(asked)
         except Lacks as lacks:
             wants = lacks.wants
+        except Unasked as unasked:
+            question = unasked.question
         except Refused as refused:
             decision = Deny(refused.reason, refused.detail)
         except (KeyboardInterrupt, SystemExit):
@@ -100,7 +103,9 @@ class Pipeline:
             arrival, asker, request, identity, ticket, errand, hop, verdict, decision, fault, asked, approvals
         )
         # 9. Say so.
-        return Needs(wants, record) if wants else Answer(self.encode(record), record, provided)
+        if wants or question:
+            return Needs(wants, record, question)
+        return Answer(self.encode(record), record, provided)
 
     def refuse(self, record: Record, reason: Reason, detail: str) -> Answer:
         """Deny a check whose story could not be brought to its end, keeping what was found so far."""

@@ -56,7 +56,22 @@ class Policy(Protocol):
     """Says what the policies say. Engines and the layers around them have this one shape."""
 
     def decide(self, query: Query) -> Verdict:
-        """The satisfied policies; errors are part of the verdict, never raised and never kept."""
+        """The satisfied policies; errors are part of the verdict, never raised and never kept.
+
+        Raises Unasked where an Engine must bring the answer first.
+        """
+        ...
+
+
+class Engine(Protocol):
+    """Asks a policy engine of another process."""
+
+    async def ask(self, question: bytes) -> None:
+        """Have the answer at hand for the check that is run next; raises Unavailable."""
+        ...
+
+    def forget(self) -> None:
+        """Let the answer go, for it is about that one check."""
         ...
 
 

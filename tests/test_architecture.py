@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
         {"core", "ports", "documents", "strict_json", "jose"},
         {"pydantic", "pydantic_core", "cachetools", "joserfc", "redis"},
     ),
-    "policy": ({"core", "ports", "documents"}, {"cedarpy", "cachetools"}),
+    "policy": ({"core", "ports", "documents", "strict_json"}, {"cedarpy", "cachetools"}),
     "observe": ({"core", "ports"}, {"opentelemetry"}),
     "config": ({"core", "documents"}, {"pydantic", "pydantic_core"}),
     "cases": ({"core", "documents"}, {"pydantic", "pydantic_core"}),

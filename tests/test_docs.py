@@ -9,7 +9,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from authz.config import TrustDomainSettings, ValkeySettings, ValkeyTlsSettings, load_settings
+from authz.config import OpaSettings, TrustDomainSettings, ValkeySettings, ValkeyTlsSettings, load_settings
 from authz.core.reasons import Reason
 
 ROOT = Path(__file__).parents[1]
@@ -44,8 +44,8 @@ def test_the_page_of_configuration_is_complete(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "authz.yaml").write_text(shown)
-    # It has the embedded store; the shared one has a page of its own.
-    assert unsaid(load_settings(tmp_path / "authz.yaml")) == ["tasks.valkey is left out"]
+    # It has the embedded store and Cedar; the shared one and OPA have pages of their own.
+    assert unsaid(load_settings(tmp_path / "authz.yaml")) == ["tasks.valkey is left out", "policy.opa is left out"]
 
 
 def test_the_page_of_stores_has_every_setting_of_the_shared_one() -> None:
@@ -55,6 +55,16 @@ def test_the_page_of_stores_has_every_setting_of_the_shared_one() -> None:
     assert found.keys() == ValkeySettings.model_fields.keys()
     assert found["tls"].keys() == ValkeyTlsSettings.model_fields.keys()
     for key, field in ValkeySettings.model_fields.items():
+        if isinstance(field.default, int | float | str):
+            assert found[key] == field.default, key
+
+
+def test_the_page_of_opa_has_every_setting_of_it() -> None:
+    """Each is shown, with its default."""
+    (shown,) = re.findall(r"^```yaml\n(.*?)^```$", (ROOT / "docs" / "opa.md").read_text(), re.MULTILINE | re.DOTALL)
+    found = yaml.safe_load(shown)["policy"]["opa"]
+    assert found.keys() == OpaSettings.model_fields.keys()
+    for key, field in OpaSettings.model_fields.items():
         if isinstance(field.default, int | float | str):
             assert found[key] == field.default, key
 

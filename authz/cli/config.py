@@ -54,6 +54,10 @@ def check(config_file: Path) -> None:
     click.echo(f"  identity       mode {settings.identity.mode}")
     click.echo(f"  catalog        {len(knowledge.catalog.operations)} operations, version {knowledge.catalog.version}")
     click.echo(f"  policies       {len(knowledge.policy.ids)}, version {knowledge.policy.version}")
+    if settings.policy.opa is not None:
+        click.echo(
+            f"  hops           decided by OPA at {settings.policy.opa.url}; the policies here, of the task service"
+        )
     for name, text in _warnings(settings):
         click.echo(f"  {name:<15}{text}")
     for entry in knowledge.unset:

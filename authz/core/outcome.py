@@ -31,6 +31,14 @@ class Lacks(Exception):
         self.wants = frozenset(wants)
 
 
+class Unasked(Exception):
+    """Raised inside a check where an engine of another process must be asked this question first."""
+
+    def __init__(self, question: bytes) -> None:
+        super().__init__(question)
+        self.question = question
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """The check is decided: `message` goes back to Envoy, `record` to the observers.
@@ -45,7 +53,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """The check cannot be decided from memory. `record` is what it has found so far, and it is a denial."""
+    """The check cannot be decided from memory. `record` is what it has found so far, and it is a denial.
+
+    It lacks what it `wants` of the store, or the answer to its `question`.
+    """
 
     wants: frozenset[Want]
     record: Record
+    question: bytes = b""

@@ -112,6 +112,7 @@ class Reason(Enum):
     TASK_STORE_UNAVAILABLE = ("task_store_unavailable", 503, "The task store does not answer, or is too stale.")
     TASK_RECORD_MALFORMED = ("task_record_malformed", 503, "The stored task cannot be read.")
     POLICY_ERROR = ("policy_error", 503, "A policy failed while it was evaluated.")
+    POLICY_ENGINE_UNAVAILABLE = ("policy_engine_unavailable", 503, "The policy engine does not answer in time.")
     AUDIT_UNAVAILABLE = ("audit_unavailable", 503, "The answer could not be recorded.")
 
     def __init__(self, id: str, http_status: int, meaning: str) -> None:

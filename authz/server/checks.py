@@ -13,13 +13,13 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from authz.core.acts import Conflict, NoSuchTask
-from authz.core.errors import Unavailable
+from authz.core.errors import Refused, Unavailable
 from authz.core.ids import uuid7
 from authz.core.outcome import Answer, Needs, Want
 from authz.core.reasons import Reason
 from authz.core.record import Arrival
 from authz.pipeline import Pipeline
-from authz.ports import Audit, Observer, TaskKeeper, Tasks
+from authz.ports import Audit, Engine, Observer, TaskKeeper, Tasks
 
 Metadata = Iterable[tuple[str, Any]]
 """Names and values; values are texts, and bytes where the name ends in `-bin`."""
@@ -56,8 +56,12 @@ class Checks:
         fallback: bytes,
         timeout_seconds: float,
         later: Callable[[Callable[[], None]], object],
+        engine: Engine | None = None,
     ) -> None:
-        """`fallback` is the denial of last resort; `later` runs a call after the answer has gone out."""
+        """`fallback` is the denial of last resort; `later` runs a call after the answer has gone out.
+
+        `engine` is for a pipeline whose policies are asked in another process.
+        """
         self._pipeline = pipeline
         self._tasks = tasks
         self._keeper = keeper
@@ -66,6 +70,7 @@ class Checks:
         self._fallback = fallback
         self._timeout_seconds = timeout_seconds
         self._later = later
+        self._engine = engine
         self._fetching: dict[frozenset[Want], asyncio.Task[None]] = {}
 
     async def answer(
@@ -94,7 +99,12 @@ class Checks:
 
     def _try(self, arrival: Arrival, message: bytes) -> Answer | Needs:
         self._tasks.peek()
-        return self._pipeline.check(arrival, message)
+        if self._engine is None:
+            return self._pipeline.check(arrival, message)
+        try:
+            return self._pipeline.check(arrival, message)
+        finally:
+            self._engine.forget()
 
     async def _settle(self, arrival: Arrival, message: bytes, outcome: Answer | Needs, budget_seconds: float) -> Answer:
         """Get what the check lacks and keep what it provides for, running it again where that changes its story."""
@@ -102,7 +112,7 @@ class Checks:
             async with asyncio.timeout(budget_seconds):
                 for _ in range(MAX_ROUNDS):
                     if isinstance(outcome, Needs):
-                        await self._fetch(outcome.wants)
+                        await self._meet(outcome)
                     elif outcome.provided is None:
                         return outcome
                     else:
@@ -112,9 +122,23 @@ class Checks:
                     outcome = self._try(arrival, message)
         except TimeoutError:
             return self._pipeline.refuse(outcome.record, Reason.CHECK_TIMED_OUT, f"{budget_seconds:.3f} s")
+        except Refused as refused:
+            return self._pipeline.refuse(outcome.record, refused.reason, refused.detail)
         except Unavailable as error:
             return self._pipeline.refuse(outcome.record, Reason.TASK_STORE_UNAVAILABLE, str(error))
         return self._pipeline.refuse(outcome.record, Reason.INTERNAL_ERROR, f"unsettled after {MAX_ROUNDS} rounds")
+
+    async def _meet(self, needs: Needs) -> None:
+        """Bring what is lacking. Nothing may be awaited between an engine's answer and the check that it is for."""
+        if not needs.question:
+            await self._fetch(needs.wants)
+            return
+        if self._engine is None:
+            raise Refused(Reason.POLICY_ENGINE_UNAVAILABLE, "there is none to ask")
+        try:
+            await self._engine.ask(needs.question)
+        except Unavailable as error:
+            raise Refused(Reason.POLICY_ENGINE_UNAVAILABLE, str(error)) from error
 
     async def _fetch(self, wants: frozenset[Want]) -> None:
         """Single flight: checks that lack the same thing wait for one fetch, and giving up ends only one's own wait."""

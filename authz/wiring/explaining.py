@@ -16,6 +16,7 @@ from authz.core.task import Grant
 from authz.observe.audit_read import Answered, read_answers
 from authz.policy.accounts import Account, accounts, sources
 from authz.policy.cedar import CedarPolicy
+from authz.wiring.engines import must_decide_by_cedar
 from authz.wiring.knowledge import read
 from authz.wiring.policy_sets import Named, parts_of
 from authz.wiring.recorded import decide_recorded
@@ -57,6 +58,7 @@ def explain_recorded(
 ) -> Explained:
     """The check in the file, as the server would decide it now or at another time."""
     knowledge = read(config_file)
+    must_decide_by_cedar(knowledge.settings, config_file)
     record = decide_recorded(knowledge, recorded_file, unix_seconds, asker)
     return _explained(record, knowledge.policy, (knowledge.settings.policy.directory,))
 

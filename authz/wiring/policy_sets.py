@@ -13,6 +13,7 @@ from authz.config import load_settings
 from authz.core.errors import Place, Problem, Unusable
 from authz.core.spiffe import NotASpiffeId, SpiffeId
 from authz.policy.cedar import CedarPolicy
+from authz.wiring.engines import must_decide_by_cedar
 from authz.wiring.knowledge import policies_for
 
 Groups = dict[str, tuple[str, ...]]
@@ -62,6 +63,7 @@ def parts_of(named: Named) -> Parts:
     if named.catalog_file is not None and named.policies:
         return Parts(named.catalog_file, named.policies, groups)
     settings = load_settings(named.config_file)
+    must_decide_by_cedar(settings, named.config_file)
     return Parts(
         named.catalog_file or settings.catalog.file,
         named.policies or (settings.policy.directory,),

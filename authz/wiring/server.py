@@ -19,6 +19,7 @@ from authz.server.checks import Checks
 from authz.server.health import Health
 from authz.server.life import Drain, Endpoint, Hooks, run
 from authz.wire.encode import FALLBACK
+from authz.wiring.engines import make_opa
 from authz.wiring.gauges import rules_gauges, trust_gauges
 from authz.wiring.knowledge import Knowledge, make_pipeline, read
 from authz.wiring.rules import Look, Reload, Rules, look_at
@@ -50,7 +51,8 @@ async def _serve(knowledge: Knowledge, seen: Look, memory: Memory, store: TaskSt
     reload = Reload(settings, rules, seen)
     telemetry = make_telemetry("authz", __version__, (*trust_gauges(trust), *rules_gauges(rules, reload)))
     make_first_key(knowledge)
-    pipeline = replace(make_pipeline(knowledge, memory), catalog=rules, policy=rules)
+    opa = make_opa(settings.policy)
+    pipeline = replace(make_pipeline(knowledge, memory), catalog=rules, policy=opa or rules)
     checks = Checks(
         pipeline,
         store,
@@ -60,6 +62,7 @@ async def _serve(knowledge: Knowledge, seen: Look, memory: Memory, store: TaskSt
         fallback=FALLBACK,
         timeout_seconds=settings.server.check_timeout_seconds,
         later=asyncio.get_running_loop().call_soon,
+        engine=opa,
     )
     trust.start()
     endpoints = _endpoints(settings.server, trust, checks, health)
@@ -88,6 +91,8 @@ async def _serve(knowledge: Knowledge, seen: Look, memory: Memory, store: TaskSt
         await trust.stop()
         telemetry.shutdown(settings.server.stop_grace_seconds)
         audit.close()
+        if opa is not None:
+            opa.close()
 
 
 def _reopen(audit: JsonLinesAudit) -> None:

@@ -20,6 +20,7 @@ from authz.core.task import Grant, Task, TaskState
 from authz.policy.accounts import Source, sources
 from authz.policy.schema import FIXED
 from authz.wiring.catalog import Attempt, request_of
+from authz.wiring.engines import must_decide_by_cedar
 from authz.wiring.knowledge import read_catalog_file, vocabulary_of
 from authz.wiring.policy_sets import Parts, PolicySet
 from authz.wiring.stated import Operations, Stated, by_action, decide_stated
@@ -72,6 +73,8 @@ def run_cases(file: Path, policies: tuple[Path, ...] = ()) -> Ran:
 
 def _read(document: CaseFile, policies: tuple[Path, ...]) -> PolicySet:
     settings = None if document.config is None else load_settings(document.config)
+    if settings is not None and document.config is not None and not policies and not document.policies:
+        must_decide_by_cedar(settings, document.config)
     catalog_file = document.catalog or (settings and settings.catalog.file)
     folders = policies or document.policies or (settings and (settings.policy.directory,))
     if not catalog_file or not folders:

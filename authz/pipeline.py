@@ -17,7 +17,7 @@ from authz.core.errors import Refused
 from authz.core.hop import Hop
 from authz.core.identity import Asker, Identity
 from authz.core.memory import Memory
-from authz.core.outcome import Answer, Lacks, Needs, Unasked, Want
+from authz.core.outcome import Answer, Lacks, Needs, Want
 from authz.core.query import Query
 from authz.core.reasons import Reason
 from authz.core.record import Arrival, Record
@@ -54,8 +54,7 @@ class Pipeline:
         asked: AccessRequest | None = None
         approvals: tuple[Approval, ...] = ()
         provided: Act | None = None
-        wants: frozenset[Want] = frozenset()
-        question = b""
+        wants, question = frozenset[Want](), b""
         now = arrival.unix_seconds
         try:
             # 0. Who asks?
@@ -90,9 +89,7 @@ class Pipeline:
             elif asked is not None:
                 provided = errand.asking(asked)
         except Lacks as lacks:
-            wants = lacks.wants
-        except Unasked as unasked:
-            question = unasked.question
+            wants, question = lacks.wants, lacks.question
         except Refused as refused:
             decision = Deny(refused.reason, refused.detail)
         except (KeyboardInterrupt, SystemExit):
@@ -103,9 +100,7 @@ class Pipeline:
             arrival, asker, request, identity, ticket, errand, hop, verdict, decision, fault, asked, approvals
         )
         # 9. Say so.
-        if wants or question:
-            return Needs(wants, record, question)
-        return Answer(self.encode(record), record, provided)
+        return Needs(wants, record, question) if wants or question else Answer(self.encode(record), record, provided)
 
     def refuse(self, record: Record, reason: Reason, detail: str) -> Answer:
         """Deny a check whose story could not be brought to its end, keeping what was found so far."""

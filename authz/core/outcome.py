@@ -26,16 +26,18 @@ Want = Know | Fresh
 class Lacks(Exception):
     """Raised inside a check where something it needs is not in memory."""
 
+    question = b""
+
     def __init__(self, *wants: Want) -> None:
         super().__init__(*wants)
         self.wants = frozenset(wants)
 
 
-class Unasked(Exception):
+class Unasked(Lacks):
     """Raised inside a check where an engine of another process must be asked this question first."""
 
     def __init__(self, question: bytes) -> None:
-        super().__init__(question)
+        super().__init__()
         self.question = question
 
 

@@ -7,7 +7,7 @@ that it was asked for: nothing is remembered.
 import json
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TypeGuard
 
 from authz.core.decision import Verdict
 from authz.core.outcome import Unasked
@@ -120,17 +120,21 @@ def verdict_of(status: int, content: bytes) -> Verdict:
     return _of_result(answer["result"], version)
 
 
-def _of_result(result: Any, version: str) -> Verdict:
+def _of_result(result: object, version: str) -> Verdict:
     if isinstance(result, bool):
         return Verdict(frozenset({DECIDED}) if result else _NOTHING, _NOTHING, (), version)
     if not isinstance(result, dict):
         return _failed("OPA's result is neither true nor false nor an object", version)
+    return _of_object(result, version)
+
+
+def _of_object(result: dict[str, object], version: str) -> Verdict:
     if unknown := sorted(result.keys() - _MEMBERS):
         return _failed(f"OPA's result has a member that is not known: {unknown[0]!r:.100}", version)
     allow, policies, kinds = result.get("allow"), result.get("policies", []), result.get("step_up", [])
     if not isinstance(allow, bool):
         return _failed("OPA's result says neither allow: true nor allow: false", version)
-    if not _are_names(policies) or not _are_names(kinds) or not all(_KIND.fullmatch(kind) for kind in kinds):
+    if not _are_names(policies) or not _are_names(kinds) or not all(map(_KIND.fullmatch, kinds)):
         return _failed("OPA's result names policies or kinds of approval in no list of names", version)
     named = frozenset(policies) or frozenset({DECIDED})
     if not allow:
@@ -139,10 +143,12 @@ def _of_result(result: Any, version: str) -> Verdict:
     return Verdict(named, frozenset(liftable), (), version, liftable=liftable)
 
 
-def _are_names(names: Any) -> bool:
-    if not isinstance(names, list) or len(names) > _MAX_NAMES:
-        return False
-    return all(isinstance(name, str) and 0 < len(name) <= _MAX_NAME and name.isprintable() for name in names)
+def _are_names(names: object) -> TypeGuard[list[str]]:
+    return isinstance(names, list) and len(names) <= _MAX_NAMES and all(map(_is_name, names))
+
+
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and 0 < len(name) <= _MAX_NAME and name.isprintable()
 
 
 def _failed(error: str, version: str = VERSION) -> Verdict:

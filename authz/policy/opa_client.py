@@ -66,6 +66,7 @@ class OpaClient:
         self._breaker = breaker
         self._threads = ThreadPoolExecutor(_THREADS, "opa")
         self._own = threading.local()
+        self._connections = set[http.client.HTTPConnection]()
 
     async def post(self, question: bytes) -> tuple[int, bytes]:
         """The status and the content of OPA's answer; raises Unavailable."""
@@ -85,6 +86,8 @@ class OpaClient:
     def close(self) -> None:
         """Ask no more. Threads that wait for an answer end with it, or with their time."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+        while self._connections:
+            self._connections.pop().close()
 
     def _post(self, question: bytes) -> tuple[int, bytes]:
         kept: http.client.HTTPConnection | None = getattr(self._own, "connection", None)
@@ -92,7 +95,7 @@ class OpaClient:
             try:
                 return self._exchange(kept, question)
             except (ConnectionError, http.client.RemoteDisconnected):
-                kept.close()  # it was closed while it rested: a question changes nothing, so it may be put again
+                pass  # it was closed while it rested: a question changes nothing, so it may be put again
         return self._exchange(self._connect(), question)
 
     def _connect(self) -> http.client.HTTPConnection:
@@ -101,19 +104,24 @@ class OpaClient:
             return http.client.HTTPSConnection(self._host, self._port, timeout=seconds, context=self._tls)
         return http.client.HTTPConnection(self._host, self._port, timeout=seconds)
 
+    def _let_go(self, connection: http.client.HTTPConnection) -> None:
+        self._connections.discard(connection)
+        connection.close()
+
     def _exchange(self, connection: http.client.HTTPConnection, question: bytes) -> tuple[int, bytes]:
         self._own.connection = None
+        self._connections.add(connection)
         try:
             connection.request("POST", self._path, question, _HEADERS)
             response = connection.getresponse()
             content = response.read(MAX_ANSWER_BYTES + 1)
             if len(content) > MAX_ANSWER_BYTES:
-                raise http.client.HTTPException(f"the answer is longer than {MAX_ANSWER_BYTES} bytes")
+                raise http.client.HTTPException(f"the answer is longer than {MAX_ANSWER_BYTES} bytes")  # noqa: TRY301  as others of its kind
         except BaseException:
-            connection.close()
+            self._let_go(connection)
             raise
         if response.isclosed() and connection.sock is not None:
             self._own.connection = connection
         else:
-            connection.close()
+            self._let_go(connection)
         return response.status, content

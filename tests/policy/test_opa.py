@@ -8,6 +8,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -21,9 +22,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authz.config import OpaSettings
+from authz.config import OpaSettings, load_settings
 from authz.core.decision import Allow, Decision, Deny, StepUp, conclude
-from authz.core.errors import Unavailable
+from authz.core.errors import Unavailable, Unusable
 from authz.core.hop import ActionClass
 from authz.core.outcome import Unasked
 from authz.core.query import Query
@@ -33,8 +34,10 @@ from authz.policy.opa import OpaPolicy, verdict_of
 from authz.policy.opa_client import MAX_ANSWER_BYTES, Breaker, OpaClient
 from authz.server.checks import Checks
 from authz.wire.encode import FALLBACK
+from authz.wiring.explaining import explain_recorded
+from authz.wiring.policy_sets import Named, parts_of
 from tests.server.test_checks import Kept, told
-from tests.support.servers import free_port, until
+from tests.support.servers import free_port, serve, until
 from tests.support.world import SUPPORT, Running, World
 
 ROOT = Path(__file__).parents[2]
@@ -66,9 +69,16 @@ class Peer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, status: int = 200, content: bytes = b'{"result": true}', delay_seconds: float = 0) -> None:
+    def __init__(
+        self,
+        status: int = 200,
+        content: bytes = b'{"result": true}',
+        delay_seconds: float = 0,
+        rest_seconds: float = 30,
+    ) -> None:
         self.status, self.content, self.delay_seconds = status, content, delay_seconds
         self.questions: list[bytes] = []
+        self.rest_seconds = rest_seconds  # after which a connection that is not used is closed
         super().__init__(("127.0.0.1", 0), _Handler)
 
     def handle_error(self, request: object, client_address: object) -> None:
@@ -83,6 +93,10 @@ class Peer(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: Peer
+
+    def setup(self) -> None:
+        super().setup()
+        self.connection.settimeout(self.server.rest_seconds)
 
     def do_POST(self) -> None:
         self.server.questions.append(self.rfile.read(int(self.headers["Content-Length"])))
@@ -203,11 +217,40 @@ def test_whatever_is_no_clear_yes_denies(world: World, peer: dict[str, Any], rea
     assert status == (403 if reason in {"policy_permits_nothing", "step_up_required"} else 503)
 
 
-def test_an_opa_that_is_not_there_denies_and_is_soon_left_alone(world: World) -> None:
-    """No connection is 503 policy_engine_unavailable; after failures in a row nothing is even tried."""
-    opa = engine(f"http://127.0.0.1:{free_port()}{RULE}", max_failures=2)
-    told_and_records = hop(world, opa, times=6)
-    assert {each for each, _ in told_and_records} == {(503, "policy_engine_unavailable")}
+def test_an_opa_that_is_not_there_denies(world: World) -> None:
+    """No connection is 503 policy_engine_unavailable."""
+    (((status, reason), _),) = hop(world, engine(f"http://127.0.0.1:{free_port()}{RULE}"))
+    assert (status, reason) == (503, "policy_engine_unavailable")
+
+
+def test_an_opa_that_failed_again_and_again_is_left_alone() -> None:
+    """After failures in a row questions fail at once, and OPA hears of none of them."""
+
+    async def ask() -> None:
+        opa = engine(peer.url, timeout_seconds=0.1, max_failures=2)
+        for _ in range(5):
+            with pytest.raises(Unavailable):
+                await opa.ask(b"{}")
+        opa.close()
+
+    with serving(Peer(delay_seconds=0.3)) as peer:
+        asyncio.run(ask())
+    assert len(peer.questions) == 2
+
+
+def test_a_connection_that_rested_too_long_is_made_anew() -> None:
+    """OPA may close a connection between two questions, and the second is answered all the same."""
+
+    async def ask() -> None:
+        opa = engine(peer.url)
+        for _ in range(40):
+            await opa.ask(b"{}")
+            await asyncio.sleep(0.02)
+        opa.close()
+
+    with serving(Peer(rest_seconds=0.01)) as peer:
+        asyncio.run(ask())
+    assert len(peer.questions) >= 40
 
 
 def test_a_rested_opa_is_tried_by_one_question_alone() -> None:
@@ -321,8 +364,46 @@ def test_the_real_opa_denies_who_is_in_no_group(world: World, real_opa: str) -> 
     """With the same Rego, an agent outside the group is denied; so is everyone where the rule does not exist."""
     (((status, reason), _),) = hop(world, engine(real_opa, 5.0))
     assert (status, reason) == (403, "policy_permits_nothing")
-    (((status, reason), _),) = hop(world, engine(real_opa + "/nowhere", 5.0))
+    (((status, reason), _),) = hop(world, engine(real_opa.replace("decision", "nowhere"), 5.0))
     assert (status, reason) == (403, "policy_permits_nothing")
+
+
+def test_a_server_whose_hops_opa_decides(tmp_path: Path, real_opa: str) -> None:
+    """`authz serve` with policy.engine: opa allows what OPA allows, and denies when the agent leaves the group."""
+    address = f"127.0.0.1:{free_port()}"
+    policy = {"engine": "opa", "directory": "policies", "opa": {"url": real_opa, "timeout_seconds": 5.0}}
+    for groups, status in (({"support": [SUPPORT]}, 0), ({}, 7)):
+        world = World(tmp_path, settings={"policy": {**policy, "groups": groups}, "server": plain(address)})
+        with serve(world.config_file, address) as running:
+            assert running.check(world.check(world.start_task().id)).status.code == status
+
+
+def plain(address: str) -> dict[str, object]:
+    """A server section in plain text."""
+    return {"listen": address, "transport": "plaintext", "drain_seconds": 0, "stop_grace_seconds": 1}
+
+
+def test_tools_that_know_cedar_alone_refuse_what_opa_decides(tmp_path: Path) -> None:
+    """`policy check` and `explain` say that OPA decides and not what Cedar would; `config check` names the rule."""
+    url = f"http://127.0.0.1:8181{RULE}"
+    world = World(tmp_path, settings={"policy": {"engine": "opa", "directory": "policies", "opa": {"url": url}}})
+    with pytest.raises(Unusable, match=r"policy\.engine is opa"):
+        parts_of(Named(world.config_file))
+    (tmp_path / "recorded").write_bytes(b"")
+    with pytest.raises(Unusable, match=r"policy\.engine is opa"):
+        explain_recorded(world.config_file, tmp_path / "recorded", None, None)
+    command = [sys.executable, "-m", "authz", "config", "check", "--config", str(world.config_file)]
+    assert url in subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.parametrize("policy", [{"engine": "opa"}, {"opa": {"url": f"http://127.0.0.1:8181{RULE}"}}])
+def test_an_engine_without_its_settings_is_refused_and_so_is_the_reverse(
+    tmp_path: Path, policy: dict[str, object]
+) -> None:
+    """Whoever writes down how OPA is asked but not that it decides, or the reverse, is told so at start."""
+    world = World(tmp_path, settings={"policy": {"directory": "policies", **policy}})
+    with pytest.raises(Unusable, match=r"policy\.opa goes with"):
+        load_settings(world.config_file)
 
 
 def test_a_question_of_the_real_opa_can_step_up(world: World, real_opa: str) -> None:

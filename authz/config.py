@@ -222,6 +222,7 @@ class PolicySettings(Document):
 
     directory: ExistingFolder
     digests_file: ExistingFile | None = None
+    shadow_directory: ExistingFolder | None = None  # a candidate, asked about live hops beside the live set
     groups: dict[str, tuple[SpiffeUri, ...]] = Field(default_factory=dict)
 
 

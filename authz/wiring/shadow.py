@@ -109,12 +109,16 @@ class Shadow:
         """Ask the candidate about what waits, until cancelled. Between slices the event loop has time for checks."""
         while True:
             await self._something_waits.wait()
-            until = time.perf_counter() + _SLICE_SECONDS
-            while self._waiting and time.perf_counter() < until:
-                self._try(self._waiting.popleft())
-            if not self._waiting:
-                self._something_waits.clear()
+            self.ask(_SLICE_SECONDS)
             await asyncio.sleep(_REST_SECONDS)
+
+    def ask(self, seconds: float) -> None:
+        """Ask about what waits; no further hop is begun after so long."""
+        until = time.perf_counter() + seconds
+        while self._waiting and time.perf_counter() < until:
+            self._try(self._waiting.popleft())
+        if not self._waiting:
+            self._something_waits.clear()
 
     def _try(self, hop: _Hop) -> None:
         try:

@@ -18,7 +18,7 @@ demo-up: $(FOR_DEMO)
 	@$(BIN)/authz demo --keep-running
 
 test: $(FOR_ALL)
-	@$(BIN)/pytest -q
+	@$(BIN)/pytest -q -n 2 --dist loadfile
 
 check: $(FOR_ALL)
 	$(BIN)/ruff check

@@ -169,14 +169,18 @@ class SqliteTasks:
             raise Unavailable(f"the record of the task {task_id} cannot be read: {error}") from error
 
     def _list(self, after: str, most: int) -> Sequence[Task]:
-        with self._writer.reading() as connection:
-            rows = connection.execute(f"{TASK} WHERE id > ? ORDER BY id LIMIT ?", (after, most)).fetchall()
-        tasks = []
-        for row in rows:
-            try:
-                tasks.append(stored_task(row).task())
-            except NotARecord as error:
-                _log.warning("left out: the record of the task %s cannot be read: %s", row[0], error)
+        tasks = list[Task]()
+        while not tasks:  # an empty page would say that there are no more
+            with self._writer.reading() as connection:
+                rows = connection.execute(f"{TASK} WHERE id > ? ORDER BY id LIMIT ?", (after, most)).fetchall()
+            if not rows:
+                break
+            for row in rows:
+                try:
+                    tasks.append(stored_task(row).task())
+                except NotARecord as error:
+                    _log.warning("left out: the record of the task %s cannot be read: %s", row[0], error)
+            after = rows[-1][0]
         return tasks
 
     def _since(self, place: str) -> News:

@@ -64,3 +64,13 @@ def test_an_end_never_takes_a_state_back(file: Path) -> None:
         connection.execute("UPDATE task SET state = 7")
         node.end(task.id)
         assert connection.execute("SELECT state FROM task").fetchall() == [(7,)]
+
+
+def test_tasks_behind_a_page_of_damaged_ones_are_listed(file: Path) -> None:
+    """However many records in a row cannot be read, those behind them are listed."""
+    with node_on(file) as node:
+        tasks = sorted((kept(node) for _ in range(5)), key=lambda task: task.id)
+        with foreign(file) as connection:
+            for task in tasks[:4]:
+                connection.execute("UPDATE task SET record = '{}' WHERE id = ?", (task.id,))
+        assert node.list() == tasks[4:]

@@ -15,7 +15,7 @@ from authz.core.task import Task, TaskState
 from tests.tasks.nodes import Node, kept, make_task
 from tests.tasks.shared_stores import Server, node_at
 
-TIMEOUT_SECONDS = 0.3
+TIMEOUT_SECONDS = 1.0
 PATIENCE_SECONDS = 30.0
 
 
@@ -54,7 +54,7 @@ def test_a_frozen_server_lets_knowledge_age_and_holds_nobody_up(server: Server, 
     for trouble in (node.end, node.fetch):
         with pytest.raises(Unavailable):
             trouble(task.id)
-    assert time.monotonic() - began < 5 * TIMEOUT_SECONDS
+    assert time.monotonic() - began < 10 * TIMEOUT_SECONDS
     server.send(signal.SIGCONT)
     assert not _age_grows(node)
     node.end(task.id)

@@ -38,7 +38,7 @@ async def _seconds_until_forgotten(memory: Memory, task_id: str) -> float:
 
 
 async def _known(store: TaskStore, memory: Memory, task: Task) -> None:
-    """The replica remembers the task; news of its beginning may come in between, and it reads again, as a check does."""
+    """The replica remembers the task; news of its beginning may come in between, and it reads again, as checks do."""
     for _ in range(10):
         await store.fetch(frozenset({Know(task.id)}))
         with contextlib.suppress(Lacks):

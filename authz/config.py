@@ -234,12 +234,15 @@ class PolicySettings(Document):
     opa: OpaSettings | None = None
     directory: ExistingFolder
     digests_file: ExistingFile | None = None
+    shadow_directory: ExistingFolder | None = None  # a candidate, asked about live hops beside the live set
     groups: dict[str, tuple[SpiffeUri, ...]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _engine_fits(self) -> Self:
         if (self.engine == "opa") != (self.opa is not None):
             raise PydanticCustomError("engine", "policy.opa goes with policy.engine: opa, and only with it")
+        if self.opa is not None and self.shadow_directory is not None:
+            raise PydanticCustomError("shadow", "a candidate is asked beside Cedar, so policy.engine must be cedar")
         return self
 
 

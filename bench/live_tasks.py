@@ -36,6 +36,7 @@ _AT_ONCE = 10_000
 class Place:
     """A store, a pipeline on it, and the hops of those at work."""
 
+    file: Path
     running: Running
     hops: Sequence[bytes]
     unseen: Sequence[str]
@@ -65,24 +66,24 @@ def _hop_us(place: Place) -> float:
 
 def _read_us(place: Place) -> float:
     """A task that this process did not know, from the store."""
-    store, spread = place.running.store, cycle(place.unseen)
-    runner = asyncio.Runner()
+    spread = cycle(place.unseen)
 
     async def read_some() -> float:
+        store = SqliteTasks(place.file, Memory(AT_WORK))  # with a memory of its own: those at work stay in theirs
         began = time.perf_counter()
         for _ in range(AT_WORK):
             await store.fetch(frozenset({Know(next(spread))}))
-        return time.perf_counter() - began
+        seconds = time.perf_counter() - began
+        await store.close()
+        return seconds
 
-    seconds = runner.run(read_some())
-    runner.close()
-    return seconds / AT_WORK * 1_000_000
+    return asyncio.run(read_some()) / AT_WORK * 1_000_000
 
 
 def _memory_a_task(place: Place) -> float:
     """How much a process grows by for each task that it remembers."""
     memory = Memory(len(place.unseen))
-    store = SqliteTasks(place.running.store._file, memory)  # noqa: SLF001  the very file
+    store = SqliteTasks(place.file, memory)
     gc.collect()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     asyncio.run(store.fetch(frozenset(map(Know, place.unseen))))
@@ -103,7 +104,7 @@ def _place(count: int) -> Iterator[Place]:
             for hop in hops:
                 running.decide(hop)
         unseen = task_ids[:: max(1, count // 50_000)]
-        yield Place(running, hops, unseen, world.database.stat().st_size / count)
+        yield Place(world.database, running, hops, unseen, world.database.stat().st_size / count)
         running.close()
 
 

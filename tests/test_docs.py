@@ -40,7 +40,8 @@ def test_the_page_of_configuration_is_complete(tmp_path: Path) -> None:
     """The file in docs/configuration.md is one that authz takes; it has every key, and every default as it is."""
     page = (ROOT / "docs" / "configuration.md").read_text()
     (shown,) = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    for name in ("tls/authz.pem", "tls/authz.key", "tls/partner.json", "catalog.yaml", "policies/SHA256SUMS"):
+    policies = ("policies/SHA256SUMS", "candidate/crm.cedar")
+    for name in ("tls/authz.pem", "tls/authz.key", "tls/partner.json", "catalog.yaml", *policies):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "authz.yaml").write_text(shown)

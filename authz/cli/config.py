@@ -44,7 +44,8 @@ def command() -> None:
 @config_option
 def check(config_file: Path) -> None:
     """Read the configuration and all that it names, as the server would at start, without starting."""
-    from authz.wiring.knowledge import read  # noqa: PLC0415  engines are slow to import, and help does not need them
+    from authz.wiring.knowledge import read, read_policy  # noqa: PLC0415  slow to import, and help does not need it
+    from authz.wiring.shadow import candidate_settings  # noqa: PLC0415  as above
 
     knowledge = read(config_file)
     settings = knowledge.settings
@@ -58,6 +59,9 @@ def check(config_file: Path) -> None:
         click.echo(
             f"  hops           decided by OPA at {settings.policy.opa.url}; the policies here, of the task service"
         )
+    if folder := settings.policy.shadow_directory:
+        candidate = read_policy(candidate_settings(settings, folder), knowledge.catalog)
+        click.echo(f"  candidate      {len(candidate.ids)}, version {candidate.version}")
     for name, text in _warnings(settings):
         click.echo(f"  {name:<15}{text}")
     for entry in knowledge.unset:

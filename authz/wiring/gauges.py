@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from authz.core.errors import Refused, Unavailable
 from authz.observe.gauges import Gauge
 from authz.wiring.rules import Reload, Rules
+from authz.wiring.shadow import Shadow
 from authz.wiring.trust import Trust
 
 _SOURCE = "authz.trust.source"
@@ -58,4 +59,29 @@ def rules_gauges(rules: Rules, reload: Reload) -> tuple[Gauge, ...]:
         Gauge("authz.policy.age", "s", "Since the policies and the catalog in force were taken into use.", age),
         Gauge("authz.policy.loads", "{load}", "Changes taken into use.", lambda: [(float(reload.loads), _NOTHING)]),
         Gauge("authz.policy.refusals", "{load}", "Changes refused.", lambda: [(float(reload.refusals), _NOTHING)]),
+    )
+
+
+def shadow_gauges(shadow: Shadow, reload: Reload) -> tuple[Gauge, ...]:
+    """Gauges of the candidate policies."""
+
+    def up() -> _Readings:
+        is_up = bool(shadow.version) and not reload.trouble
+        return [(float(is_up), {"authz.policy.version": shadow.version})]
+
+    def compared() -> _Readings:
+        return [
+            (float(count), {"authz.decision": pair.live, "authz.policy.shadow.decision": pair.candidate})
+            for pair, count in list(shadow.compared.items())
+        ]
+
+    return (
+        Gauge("authz.policy.shadow.up", "1", "1 while the candidate can be used as its files stand, else 0.", up),
+        Gauge("authz.policy.shadow.compared", "{hop}", "Hops that this candidate was asked about too.", compared),
+        Gauge(
+            "authz.policy.shadow.left_out",
+            "{hop}",
+            "Hops that no candidate was asked about.",
+            lambda: [(float(shadow.left_out), _NOTHING)],
+        ),
     )

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from authz.catalog.http import HttpCatalog
 from authz.config import Settings
@@ -57,6 +58,11 @@ class Rules:
         return self._pair.policy.version
 
     @property
+    def catalog_version(self) -> str:
+        """The version of the catalog in force."""
+        return self._pair.catalog.version
+
+    @property
     def classes_of(self) -> Mapping[str, frozenset[ActionClass]]:
         """The classes of each action, kept true in one mapping: who holds it sees what is in force."""
         return self._classes_of
@@ -83,16 +89,35 @@ Look = tuple[tuple[str, str], ...]
 """Names of files, with a digest of what each holds or why it cannot be read."""
 
 
+class Replaceable(Protocol):
+    """What stands on a catalog and policies, and can stand on others."""
+
+    @property
+    def version(self) -> str:
+        """The version of the policies in use; empty where there are none yet."""
+        ...
+
+    def replace(self, catalog: HttpCatalog, policy: CedarPolicy) -> CedarPolicy | None:
+        """Use these from now on; the policies that were in use until then."""
+        ...
+
+
 class Reload:
     """Follows the files of the catalog and the policies. For the event loop."""
 
-    def __init__(self, settings: Settings, rules: Rules, seen: Look) -> None:
-        """`seen` is how the files looked before the rules in force were read from them."""
+    def __init__(
+        self, settings: Settings, rules: Replaceable, seen: Look = (), *, name: str = "", after: "Reload | None" = None
+    ) -> None:
+        """`seen` is how the files looked before the rules in use were read from them; empty where none were.
+
+        The log calls its policies by `name`. It loads while `after`, another, does not.
+        """
+        self._name, self._use = (f"{name} policies", "in use") if name else ("policies", "in force")
         self._settings, self._rules = settings, rules
         self._in_force: Look = seen
         self._last: Look = seen
         self._refused: Look | None = None
-        self._one_at_a_time = asyncio.Lock()
+        self.one_at_a_time: asyncio.Lock = after.one_at_a_time if after else asyncio.Lock()
         self.loads = 0
         self.refusals = 0
         self.trouble = ""
@@ -105,14 +130,14 @@ class Reload:
             try:
                 await self.look()
             except Exception:  # noqa: BLE001  the watch outlives whatever one look meets
-                _log.exception("policies and catalog could not be looked at; those in force stay")
+                _log.exception("%s and catalog could not be looked at; those %s stay", self._name, self._use)
 
     async def look(self, *, is_whole: bool = False) -> None:
         """Load what changed, once it looks as it did at the last look; at once where someone says that it is whole.
 
         Never raises for what the files hold: it is counted, logged once and told by `trouble`.
         """
-        async with self._one_at_a_time:
+        async with self.one_at_a_time:
             now = await asyncio.to_thread(look_at, self._settings)
             is_settled, self._last = is_whole or now == self._last, now
             if now == self._in_force:
@@ -134,14 +159,16 @@ class Reload:
         replaced = self._rules.replace(catalog, policy)
         self._in_force, self._refused, self.trouble = looked, None, ""
         self.loads += 1
-        _log.info("policies %.12s and catalog %.12s are in force", policy.version, catalog.version)
-        await asyncio.to_thread(replaced.let_go, _rest)
+        _log.info("%s %.12s and catalog %.12s are %s", self._name, policy.version, catalog.version, self._use)
+        if replaced is not None:
+            await asyncio.to_thread(replaced.let_go, _rest)
 
     def _refuse(self, looked: Look, why: str) -> None:
         self._refused = looked
         self.refusals += 1
         if why != self.trouble:
-            _log.error("policies %.12s stay in force; what cannot be used is refused: %s", self._rules.version, why)
+            stays = f"{self._rules.version:.12} stay {self._use}" if self._rules.version else "are not in use"
+            _log.error("%s %s; what cannot be used is refused: %s", self._name, stays, why)
         self.trouble = why
 
 

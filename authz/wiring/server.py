@@ -20,9 +20,10 @@ from authz.server.health import Health
 from authz.server.life import Drain, Endpoint, Hooks, run
 from authz.wire.encode import FALLBACK
 from authz.wiring.engines import make_opa
-from authz.wiring.gauges import rules_gauges, trust_gauges
+from authz.wiring.gauges import rules_gauges, shadow_gauges, trust_gauges
 from authz.wiring.knowledge import Knowledge, make_pipeline, read
 from authz.wiring.rules import Look, Reload, Rules, look_at
+from authz.wiring.shadow import Shadowing
 from authz.wiring.stores import TaskStore, open_store
 from authz.wiring.tasks import keep_house, make_first_key, make_task_server
 from authz.wiring.trust import Trust
@@ -49,7 +50,10 @@ async def _serve(knowledge: Knowledge, seen: Look, memory: Memory, store: TaskSt
     health, trust = Health(), knowledge.trust
     rules = Rules(knowledge.catalog, knowledge.policy)
     reload = Reload(settings, rules, seen)
-    telemetry = make_telemetry("authz", __version__, (*trust_gauges(trust), *rules_gauges(rules, reload)))
+    shadowing = Shadowing.of(settings, rules, reload)
+    of_shadows = [gauge for each in shadowing for gauge in shadow_gauges(each.shadow, each.reload)]
+    gauges = (*trust_gauges(trust), *rules_gauges(rules, reload), *of_shadows)
+    telemetry = make_telemetry("authz", __version__, gauges)
     make_first_key(knowledge)
     opa = make_opa(settings.policy)
     pipeline = replace(make_pipeline(knowledge, memory), catalog=rules, policy=opa or rules)
@@ -58,7 +62,7 @@ async def _serve(knowledge: Knowledge, seen: Look, memory: Memory, store: TaskSt
         store,
         store,
         audit,
-        Fanout((LogObserver(), *telemetry.observers)),
+        Fanout((LogObserver(), *telemetry.observers, *(each.shadow for each in shadowing))),
         fallback=FALLBACK,
         timeout_seconds=settings.server.check_timeout_seconds,
         later=asyncio.get_running_loop().call_soon,
@@ -69,13 +73,15 @@ async def _serve(knowledge: Knowledge, seen: Look, memory: Memory, store: TaskSt
     if settings.tasks.service is not None:
         tasks = make_task_server(knowledge, store, audit, rules, rules.classes_of)
         endpoints = (*endpoints, Endpoint("tasks", tasks, settings.tasks.service.listen, trust.tls_material))
-    keeping = {asyncio.create_task(each) for each in (keep_house(knowledge, store), reload.watch())}
+    beside = [keep_house(knowledge, store), reload.watch(), *(run for each in shadowing for run in each.runs())]
+    keeping = {asyncio.create_task(each) for each in beside}
 
     def on_hangup() -> None:
         _reopen(audit)
-        look = asyncio.create_task(reload.look(is_whole=True))
-        keeping.add(look)  # the event loop alone would let go of it
-        look.add_done_callback(keeping.discard)
+        for each in (reload, *(one.reload for one in shadowing)):
+            look = asyncio.create_task(each.look(is_whole=True))
+            keeping.add(look)  # the event loop alone would let go of it
+            look.add_done_callback(keeping.discard)
 
     hooks = Hooks(
         on_start=lambda: _log.info("serving after %.3f s", time.perf_counter() - started),

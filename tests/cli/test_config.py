@@ -213,6 +213,21 @@ def test_serve_refuses_what_check_refuses(world: World) -> None:
     assert (served.status, served.err) == (checked.status, checked.err)
 
 
+def test_a_candidate_is_checked_as_the_live_policies_are(tmp_path: Path) -> None:
+    """What cannot be used is told with file and line; what can, with its version."""
+    candidate = tmp_path / "next" / "crm.cedar"
+    candidate.parent.mkdir()
+    world = World(tmp_path, settings={"policy": {"directory": "policies", "shadow_directory": "next"}})
+    candidate.write_text("permit (principal,")
+    ended = authz("config", "check", "--config", world.config_file)
+    assert ended.status == 2
+    assert f"{candidate}:1" in ended.err
+    candidate.write_text('@id("nothing")\nforbid (principal, action, resource);\n')
+    ended = authz("config", "check", "--config", world.config_file)
+    assert ended.status == 0, ended.err
+    assert "candidate      1, version" in ended.out
+
+
 def test_show_prints_what_is_in_force(world: World) -> None:
     """Defaults are filled in, paths are whole, as YAML and as JSON alike."""
     shown = yaml.safe_load(authz("config", "show", "--config", world.config_file).out)

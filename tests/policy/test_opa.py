@@ -396,6 +396,14 @@ def test_tools_that_know_cedar_alone_refuse_what_opa_decides(tmp_path: Path) -> 
     assert url in subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
+def test_a_candidate_beside_opa_is_refused(tmp_path: Path) -> None:
+    """A candidate is compared with Cedar's policies, so a configuration that has it beside OPA does not start."""
+    policy = {"engine": "opa", "directory": "policies", "shadow_directory": "policies"}
+    world = World(tmp_path, settings={"policy": {**policy, "opa": {"url": f"http://127.0.0.1:8181{RULE}"}}})
+    with pytest.raises(Unusable, match="a candidate is asked beside Cedar"):
+        load_settings(world.config_file)
+
+
 @pytest.mark.parametrize("policy", [{"engine": "opa"}, {"opa": {"url": f"http://127.0.0.1:8181{RULE}"}}])
 def test_an_engine_without_its_settings_is_refused_and_so_is_the_reverse(
     tmp_path: Path, policy: dict[str, object]

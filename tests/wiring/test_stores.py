@@ -14,7 +14,8 @@ from authz.core.acts import End, Put
 from authz.core.errors import Unavailable
 from authz.core.memory import Memory
 from authz.core.outcome import Know, Lacks
-from authz.wiring.stores import open_store
+from authz.core.task import Task
+from authz.wiring.stores import TaskStore, open_store
 from tests.tasks.nodes import make_task
 from tests.tasks.shared_stores import server_port
 
@@ -36,6 +37,16 @@ async def _seconds_until_forgotten(memory: Memory, task_id: str) -> float:
     return time.monotonic() - began
 
 
+async def _known(store: TaskStore, memory: Memory, task: Task) -> None:
+    """The replica remembers the task; news of its beginning may come in between, and it reads again, as checks do."""
+    for _ in range(10):
+        await store.fetch(frozenset({Know(task.id)}))
+        with contextlib.suppress(Lacks):
+            assert memory.find(task.id) == task
+            return
+    pytest.fail("the task was never remembered")
+
+
 async def _delays(settings: TaskSettings) -> list[float]:
     here, there = Memory(1000), Memory(1000)
     delays = []
@@ -43,8 +54,7 @@ async def _delays(settings: TaskSettings) -> list[float]:
         for _ in range(ENDS):
             task = make_task()
             await one.do(Put(task))
-            await other.fetch(frozenset({Know(task.id)}))
-            assert there.find(task.id) == task
+            await _known(other, there, task)
             await one.do(End(task.id))
             delays.append(await _seconds_until_forgotten(there, task.id))
     return delays

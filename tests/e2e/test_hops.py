@@ -49,6 +49,7 @@ BEYOND_THIS_ENVOY = {
     Reason.SVID_NOT_YET_VALID: "and those that are not valid yet",
     Reason.SVID_KEY_USAGE: "and those that may not sign handshakes",
     Reason.TASK_STORE_UNAVAILABLE: "has a test of its own below",
+    Reason.POLICY_ENGINE_UNAVAILABLE: "tests/policy/test_opa.py: needs an engine beside us",
     Reason.AUDIT_UNAVAILABLE: "has a test of its own below",
     Reason.INTERNAL_ERROR: "would need a defect",
     Reason.CHECK_TIMED_OUT: "the embedded store answers at once",

@@ -9,9 +9,7 @@ import asyncio
 import hashlib
 import logging
 import time
-import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -21,14 +19,14 @@ from redis.exceptions import NoScriptError
 from authz.core.acts import Act, Conflict, NoSuchTask
 from authz.core.errors import Unavailable
 from authz.core.memory import Memory
-from authz.core.outcome import Want
+from authz.core.outcome import TaskWant
 from authz.core.task import Task
 from authz.core.view import News, TaskView
 from authz.tasks.ids import must_be_an_id
 from authz.tasks.records import NotARecord
 from authz.tasks.requests import read_request
 from authz.tasks.valkey_acts import Call, calls_of, purge_call
-from authz.tasks.valkey_connection import Reach
+from authz.tasks.valkey_connection import PrimaryReach, Proof
 from authz.tasks.valkey_follower import CHANGES_APPLIED_AT_ONCE, TROUBLE, Follower, NotFollowed, Promises
 from authz.tasks.valkey_rows import Found, Keys, behind, read_found
 from authz.tasks.valkey_scripts import READ
@@ -45,12 +43,10 @@ _log = logging.getLogger("authz.tasks")
 class ValkeyTasks:
     """One process's view of the server. It belongs to one event loop."""
 
-    def __init__(self, reach: Reach, memory: Memory, keys: Keys, promises: Promises, label: str) -> None:
+    def __init__(self, reach: PrimaryReach, memory: Memory, keys: Keys, promises: Promises, label: str) -> None:
         """`label` names the servers in messages. Nothing is connected yet."""
         self._memory, self._keys, self._promises, self._label = memory, keys, promises, label
         self._follower = Follower(reach, memory, keys, promises, label)
-        beat = keys.beat(uuid.uuid4().hex)
-        self._proof = _Proof(promises.min_replicas, beat, int(promises.timeout_seconds * 500))
         self._waiting = 0
 
     async def connect(self) -> None:
@@ -75,7 +71,7 @@ class ValkeyTasks:
     def peek(self) -> None:
         """Nothing: the follower applies changes as they come, and moves `as_of_ns`; see `ports.Tasks`."""
 
-    async def fetch(self, wants: frozenset[Want]) -> None:
+    async def fetch(self, wants: frozenset[TaskWant]) -> None:
         """Read tasks from the primary into memory; see `ports.Tasks`. What changes meanwhile is not remembered."""
         task_ids = sorted({want.task_id for want in wants})
         reading = self._memory.begin()
@@ -160,7 +156,9 @@ class ValkeyTasks:
         """The tasks that the script changed; raises NoSuchTask, Conflict or Unavailable."""
         least = self._promises.min_replicas
         reply, followed = await self._use(
-            lambda client: _evaluate(client, call.script, call.keys, [CHANGES_KEPT, *call.arguments], self._proof)
+            lambda client: _evaluate(
+                client, call.script, call.keys, [CHANGES_KEPT, *call.arguments], self._follower.proof
+            )
         )
         outcome, *told = (each.decode() for each in reply)
         if outcome == "none":
@@ -176,7 +174,7 @@ class ValkeyTasks:
     async def _read(self, task_ids: Sequence[str]) -> Sequence[Found | None]:
         least = self._promises.min_replicas
         reply, followed = await self._use(
-            lambda client: _evaluate(client, READ, self._keys.read(task_ids), [], self._proof)
+            lambda client: _evaluate(client, READ, self._keys.read(task_ids), [], self._follower.proof)
         )
         if followed < least:
             raise Unavailable(f"{followed} replicas follow the primary of {self._label}; {least} must")
@@ -213,17 +211,8 @@ async def _ids(client: Redis, key: str, bounds: tuple[str, str], most: int) -> A
     return await client.zrangebylex(key, *bounds, 0, most)
 
 
-@dataclass(frozen=True, slots=True)
-class _Proof:
-    """That a server is the primary which those who could be promoted follow."""
-
-    min_replicas: int
-    beat: str  # a key to write
-    wait_ms: int
-
-
 async def _evaluate(
-    client: Redis, script: str, keys: Sequence[str], arguments: Sequence[str | bytes | int], proof: "_Proof"
+    client: Redis, script: str, keys: Sequence[str], arguments: Sequence[str | bytes | int], proof: Proof
 ) -> tuple[Any, int]:
     """The script's reply, and how many replicas know of it where any must; raises as the client does.
 
@@ -234,9 +223,7 @@ async def _evaluate(
         pipe = client.pipeline(transaction=False)
         pipe.evalsha(digest, len(keys), *keys, *arguments)
         if proof.min_replicas:
-            # WAIT is about the writes of its own connection, and a script may have written nothing.
-            pipe.set(proof.beat, b"", px=60_000)
-            pipe.wait(proof.min_replicas, proof.wait_ms)
+            proof.ask_in(pipe)  # for a script may have written nothing
         pipe.execute_command("ROLE")
         reply, *followed, role = await pipe.execute(raise_on_error=False)
         if isinstance(reply, NoScriptError):

@@ -7,9 +7,10 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster, SSLConnection
+from redis.asyncio.client import Pipeline
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
@@ -19,6 +20,7 @@ from authz.core.errors import Place, Problem, Unavailable, Unusable
 
 MIN_VERSION = (7, 0)
 MAX_CONNECTIONS = 16
+_BEAT_KEPT_MS = 60_000
 
 Kind = Literal["single", "sentinel", "cluster"]
 
@@ -32,10 +34,6 @@ class Access:
     authorities_file: Path | None = None  # given: TLS
     certificate_file: Path | None = None
     private_key_file: Path | None = None
-
-    def must_be_readable(self) -> None:
-        """All files are there; raises Unusable with the one that is not."""
-        self.options()
 
     def options(self) -> Mapping[str, Any]:
         """What clients take. The password is read anew each time, so that it may be changed; raises Unusable."""
@@ -69,12 +67,18 @@ class Servers:
     timeout_seconds: float = 1.0  # of one use
 
 
-class Reach(Protocol):
-    """Finds the primary."""
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """That a server is the primary which so many of those who could be promoted follow: they know of a write to it."""
 
-    async def client(self, key: str, connections: int) -> Redis:
-        """A client of the primary that keeps this key; raises Unavailable or Unusable."""
-        ...
+    min_replicas: int
+    beat: str  # the key that is written
+    wait_ms: int
+
+    def ask_in(self, pipe: Pipeline) -> None:
+        """Have the pipeline's last reply tell how many follow. WAIT is about the writes of its own connection."""
+        pipe.set(self.beat, b"", px=_BEAT_KEPT_MS)
+        pipe.wait(self.min_replicas, self.wait_ms)
 
 
 class PrimaryReach:
@@ -84,7 +88,7 @@ class PrimaryReach:
         self._servers = servers
 
     async def client(self, key: str, connections: int) -> Redis:
-        """A client of its own connections; see Reach."""
+        """A client of the primary that keeps this key, with so many connections; raises Unavailable or Unusable."""
         servers = self._servers
         options: dict[str, Any] = {
             "db": servers.database,
@@ -126,10 +130,11 @@ class PrimaryReach:
         return servers.addresses[0]
 
 
-async def must_serve(client: Redis, servers: str) -> None:
+async def must_serve(client: Redis, servers: str) -> tuple[str, str]:
     """The server is a primary, of a version that we know, and never drops what it was told to keep.
 
-    Raises Unusable, RedisError or OSError.
+    Returns what tells one life of a server, and one line of its history, from another. Raises Unusable, RedisError or
+    OSError.
     """
     role = await client.execute_command("ROLE")  # type: ignore[no-untyped-call]  # the library's
     if role[0] != b"master":
@@ -142,11 +147,6 @@ async def must_serve(client: Redis, servers: str) -> None:
     if policy != "noeviction":
         what = f"the server's maxmemory-policy is {policy}: when it is full it would drop what it was told to keep"
         raise _unusable(servers, what, "Set maxmemory-policy to noeviction.")
-
-
-async def incarnation(client: Redis) -> tuple[str, str]:
-    """What tells one life of a server, and one line of its history, from another; raises RedisError or OSError."""
-    about = await client.info()
     return str(about.get("run_id", "")), str(about.get("master_replid", ""))
 
 

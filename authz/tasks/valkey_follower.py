@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 
 from authz.core.errors import Place, Problem, Unavailable, Unusable
 from authz.core.memory import NEVER_NS, Memory
-from authz.tasks.valkey_connection import Reach, incarnation, must_serve
+from authz.tasks.valkey_connection import MAX_CONNECTIONS, PrimaryReach, Proof, must_serve
 from authz.tasks.valkey_rows import Keys
 from authz.tasks.valkey_scripts import ALL
 
@@ -48,16 +48,19 @@ class NotFollowed(Exception):
 
 
 class Follower:
-    """Keeps a memory true. `primary` is a client of the server that was followed last, for others to use."""
+    """Keeps a memory true.
 
-    def __init__(self, reach: Reach, memory: Memory, keys: Keys, promises: Promises, label: str) -> None:
+    `primary` is a client of the server that was followed last, for others to use; `proof` shows them that it leads.
+    """
+
+    def __init__(self, reach: PrimaryReach, memory: Memory, keys: Keys, promises: Promises, label: str) -> None:
         """`label` names the servers in messages."""
         self._reach, self._memory, self._keys, self._promises, self._label = reach, memory, keys, promises, label
         self._client: Redis | None = None
         self.primary: Redis | None = None
         self._life: tuple[str, ...] = ()
         self._cursor = 0
-        self._beat = keys.beat(uuid.uuid4().hex)
+        self.proof = Proof(promises.min_replicas, keys.beat(uuid.uuid4().hex), int(promises.timeout_seconds * 500))
         self._beat_ns = NEVER_NS
         self.failures = 0
         self._is_failing = False
@@ -68,8 +71,7 @@ class Follower:
         timeout_seconds = self._promises.timeout_seconds
         client = self._client = await self._reach.client(self._keys.changes, 1)
         async with asyncio.timeout(timeout_seconds):
-            await must_serve(client, self._label)
-            life = (*await incarnation(client), await self._schema(client))
+            life = (*await must_serve(client, self._label), await self._schema(client))
             count = int(await client.get(self._keys.counter) or 0)
             for script in ALL:
                 await client.script_load(script)
@@ -81,7 +83,7 @@ class Follower:
                 await self.primary.aclose()
             self.primary = None
         if self.primary is None:
-            self.primary = await self._reach.client(self._keys.changes, 16)
+            self.primary = await self._reach.client(self._keys.changes, MAX_CONNECTIONS)
 
     async def run(self) -> None:
         """Follow until cancelled."""
@@ -160,9 +162,8 @@ class Follower:
         if least == 0 or now_ns - self._beat_ns < BEAT_SECONDS * _NS:
             return
         pipe = client.pipeline(transaction=False)
-        pipe.set(self._beat, b"", px=60_000)
-        pipe.wait(least, int(self._promises.timeout_seconds * 500))
-        _, followed = await pipe.execute()
+        self.proof.ask_in(pipe)
+        *_, followed = await pipe.execute()
         if followed < least:
             raise NotFollowed(f"{followed} replicas follow {self._label}; {least} must")
         self._beat_ns = now_ns

@@ -53,7 +53,6 @@ async def _valkey(settings: ValkeySettings, max_staleness_seconds: float, memory
         certificate_file=tls.certificate_file if tls else None,
         private_key_file=tls.private_key_file if tls else None,
     )
-    access.must_be_readable()
     servers = Servers(
         addresses=tuple(map(_host_and_port, settings.servers)),
         kind=settings.kind,

@@ -54,7 +54,7 @@ class Pipeline:
         asked: AccessRequest | None = None
         approvals: tuple[Approval, ...] = ()
         provided: Act | None = None
-        wants, question = frozenset[Want](), b""
+        wants: frozenset[Want] = frozenset()
         now = arrival.unix_seconds
         try:
             # 0. Who asks?
@@ -89,7 +89,7 @@ class Pipeline:
             elif asked is not None:
                 provided = errand.asking(asked)
         except Lacks as lacks:
-            wants, question = lacks.wants, lacks.question
+            wants = lacks.wants
         except Refused as refused:
             decision = Deny(refused.reason, refused.detail)
         except (KeyboardInterrupt, SystemExit):
@@ -100,7 +100,7 @@ class Pipeline:
             arrival, asker, request, identity, ticket, errand, hop, verdict, decision, fault, asked, approvals
         )
         # 9. Say so.
-        return Needs(wants, record, question) if wants or question else Answer(self.encode(record), record, provided)
+        return Needs(wants, record) if wants else Answer(self.encode(record), record, provided)
 
     def refuse(self, record: Record, reason: Reason, detail: str) -> Answer:
         """Deny a check whose story could not be brought to its end, keeping what was found so far."""

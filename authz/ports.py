@@ -10,7 +10,7 @@ from authz.core.acts import Act
 from authz.core.decision import Verdict
 from authz.core.hop import Hop
 from authz.core.identity import Asker, Identity
-from authz.core.outcome import Want
+from authz.core.outcome import TaskWant
 from authz.core.query import Query
 from authz.core.record import Arrival, Record
 from authz.core.request import Request
@@ -58,7 +58,7 @@ class Policy(Protocol):
     def decide(self, query: Query) -> Verdict:
         """The satisfied policies; errors are part of the verdict, never raised and never kept.
 
-        Raises Unasked where an Engine must bring the answer first.
+        Raises Lacks where an Engine must bring the answer first.
         """
         ...
 
@@ -90,7 +90,7 @@ class Tasks(Protocol):
         """Apply every change that is known for nothing, and move `memory.as_of_ns`. Never waits, never raises."""
         ...
 
-    async def fetch(self, wants: frozenset[Want]) -> None:
+    async def fetch(self, wants: frozenset[TaskWant]) -> None:
         """Bring tasks, or their absence, into memory; raises Unavailable."""
         ...
 

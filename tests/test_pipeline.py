@@ -196,7 +196,7 @@ def test_a_task_that_is_not_in_memory_is_asked_for(world: World) -> None:
     running.store.peek()
     outcome = running.pipeline.check(arrival_now(), world.check(task.id))
     assert isinstance(outcome, Needs)
-    assert {want.task_id for want in outcome.wants} == {task.id}
+    assert {want.task_id for want in outcome.of_tasks} == {task.id}
     assert reason(outcome.record) is Reason.INTERNAL_ERROR
     running.close()
 

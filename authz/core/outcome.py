@@ -20,25 +20,24 @@ class Fresh:
     task_id: str
 
 
-Want = Know | Fresh
+@dataclass(frozen=True, slots=True)
+class Consult:
+    """Want: what the policy engine of another process says to this question."""
+
+    question: bytes
+
+
+TaskWant = Know | Fresh
+"""What the task store brings."""
+Want = TaskWant | Consult
 
 
 class Lacks(Exception):
     """Raised inside a check where something it needs is not in memory."""
 
-    question = b""
-
     def __init__(self, *wants: Want) -> None:
         super().__init__(*wants)
         self.wants = frozenset(wants)
-
-
-class Unasked(Lacks):
-    """Raised inside a check where an engine of another process must be asked this question first."""
-
-    def __init__(self, question: bytes) -> None:
-        super().__init__()
-        self.question = question
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +54,17 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """The check cannot be decided from memory. `record` is what it has found so far, and it is a denial.
-
-    It lacks what it `wants` of the store, or the answer to its `question`.
-    """
+    """The check cannot be decided from memory. `record` is what it has found so far, and it is a denial."""
 
     wants: frozenset[Want]
     record: Record
-    question: bytes = b""
+
+    @property
+    def of_tasks(self) -> frozenset[TaskWant]:
+        """What the task store is to bring."""
+        return frozenset(want for want in self.wants if not isinstance(want, Consult))
+
+    @property
+    def consults(self) -> tuple[Consult, ...]:
+        """What the policy engine is to be asked."""
+        return tuple(want for want in self.wants if isinstance(want, Consult))

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import TypeGuard
 
 from authz.core.decision import Verdict
-from authz.core.outcome import Unasked
+from authz.core.outcome import Consult, Lacks
 from authz.core.query import Query
 from authz.policy.opa_client import OpaClient
 from authz.strict_json import NotAJsonObject, read_json_object
@@ -39,12 +39,12 @@ class OpaPolicy:
         self._answer: tuple[bytes, Verdict] | None = None
 
     def decide(self, query: Query) -> Verdict:
-        """What OPA said of it; raises Unasked where the answer is not at hand."""
+        """What OPA said of it; raises Lacks where the answer is not at hand."""
         if fault := query.fault():
             return _failed(f"no policy can be asked: {fault}")
         question = question_of(query, self._groups_of.get(query.agent.uri, ()))
         if self._answer is None or self._answer[0] != question:
-            raise Unasked(question)
+            raise Lacks(Consult(question))
         return self._answer[1]
 
     async def ask(self, question: bytes) -> None:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from authz.core.acts import Conflict, NoSuchTask
 from authz.core.errors import Refused, Unavailable
 from authz.core.ids import uuid7
-from authz.core.outcome import Answer, Needs, Want
+from authz.core.outcome import Answer, Needs, TaskWant
 from authz.core.reasons import Reason
 from authz.core.record import Arrival
 from authz.pipeline import Pipeline
@@ -71,7 +71,7 @@ class Checks:
         self._timeout_seconds = timeout_seconds
         self._later = later
         self._engine = engine
-        self._fetching: dict[frozenset[Want], asyncio.Task[None]] = {}
+        self._fetching: dict[frozenset[TaskWant], asyncio.Task[None]] = {}
 
     async def answer(
         self,
@@ -130,17 +130,17 @@ class Checks:
 
     async def _meet(self, needs: Needs) -> None:
         """Bring what is lacking. Nothing may be awaited between an engine's answer and the check that it is for."""
-        if not needs.question:
-            await self._fetch(needs.wants)
-            return
-        if self._engine is None:
-            raise Refused(Reason.POLICY_ENGINE_UNAVAILABLE, "there is none to ask")
-        try:
-            await self._engine.ask(needs.question)
-        except Unavailable as error:
-            raise Refused(Reason.POLICY_ENGINE_UNAVAILABLE, str(error)) from error
+        if needs.of_tasks:
+            await self._fetch(needs.of_tasks)
+        for consult in needs.consults:
+            if self._engine is None:
+                raise Refused(Reason.POLICY_ENGINE_UNAVAILABLE, "there is none to ask")
+            try:
+                await self._engine.ask(consult.question)
+            except Unavailable as error:
+                raise Refused(Reason.POLICY_ENGINE_UNAVAILABLE, str(error)) from error
 
-    async def _fetch(self, wants: frozenset[Want]) -> None:
+    async def _fetch(self, wants: frozenset[TaskWant]) -> None:
         """Single flight: checks that lack the same thing wait for one fetch, and giving up ends only one's own wait."""
         flight = self._fetching.get(wants)
         if flight is None:
@@ -149,7 +149,7 @@ class Checks:
             flight.add_done_callback(lambda landed: self._landed(wants, landed))
         await asyncio.shield(flight)
 
-    def _landed(self, wants: frozenset[Want], flight: asyncio.Task[None]) -> None:
+    def _landed(self, wants: frozenset[TaskWant], flight: asyncio.Task[None]) -> None:
         del self._fetching[wants]
         if not flight.cancelled():
             flight.exception()  # seen, even where every check that waited has given up

@@ -16,7 +16,7 @@ from pathlib import Path
 from authz.core.acts import Act, NoSuchTask
 from authz.core.errors import Unavailable, Unusable
 from authz.core.memory import Memory
-from authz.core.outcome import Want
+from authz.core.outcome import TaskWant
 from authz.core.task import Task
 from authz.core.view import News, TaskView
 from authz.tasks.database import Opened, Writer
@@ -100,7 +100,7 @@ class SqliteTasks:
             self._memory.as_of_ns = now_ns
             self._is_failing = False
 
-    async def fetch(self, wants: frozenset[Want]) -> None:
+    async def fetch(self, wants: frozenset[TaskWant]) -> None:
         """Read tasks into memory, inline because it takes some twenty microseconds; see `ports.Tasks`.
 
         A change cannot slip in between and leave an old record in memory: reading and remembering are one step of the

@@ -48,7 +48,7 @@ async def _decide(
             store.peek()
             outcome = pipeline.check(arrival, recorded.message)
             if not isinstance(outcome, Answer):
-                await store.fetch(outcome.wants)
+                await store.fetch(outcome.of_tasks)
                 outcome = pipeline.check(arrival, recorded.message)
             return outcome.record
         finally:

@@ -79,7 +79,7 @@ def decide(running: Running, message: bytes, at: float | None = None) -> Record:
         outcome = running.pipeline.check(arrival, message)
         if not isinstance(outcome, Needs):
             return outcome.record
-        asyncio.run(running.store.fetch(outcome.wants))
+        asyncio.run(running.store.fetch(outcome.of_tasks))
     raise AssertionError("the check was never decided")
 
 

@@ -117,7 +117,7 @@ class Checks:
         """Fetch what the checks lack."""
         outcome = self._check()
         assert isinstance(outcome, Needs)
-        await self._store.fetch(outcome.wants)
+        await self._store.fetch(outcome.of_tasks)
 
     def decide(self) -> Record:
         """One check, all of which is known."""

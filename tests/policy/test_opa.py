@@ -26,7 +26,7 @@ from authz.config import OpaSettings, load_settings
 from authz.core.decision import Allow, Decision, Deny, StepUp, conclude
 from authz.core.errors import Unavailable, Unusable
 from authz.core.hop import ActionClass
-from authz.core.outcome import Unasked
+from authz.core.outcome import Consult, Lacks
 from authz.core.query import Query
 from authz.core.reasons import Reason
 from authz.core.record import Record
@@ -278,8 +278,9 @@ def test_each_check_is_answered_for_itself_and_nothing_is_remembered(world: Worl
         assert {each for each, _ in told_and_records} == {(200, "")}
     assert len(peer.questions) >= 5
     query = query_of(told_and_records[0][1])
-    with pytest.raises(Unasked):
+    with pytest.raises(Lacks) as lacks:
         opa.decide(query)
+    assert [type(want) for want in lacks.value.wants] == [Consult]
 
 
 @given(JSON)
@@ -422,9 +423,11 @@ def test_a_question_of_the_real_opa_can_step_up(world: World, real_opa: str) -> 
 
     async def ask() -> Decision:
         opa = OpaPolicy(OpaClient(real_opa, 5.0, Breaker(5, 1.0)), {"support": (SUPPORT,)})
-        with pytest.raises(Unasked) as unasked:
+        with pytest.raises(Lacks) as lacks:
             opa.decide(mail)
-        await opa.ask(unasked.value.question)
+        (consult,) = lacks.value.wants
+        assert isinstance(consult, Consult)
+        await opa.ask(consult.question)
         opa_says = conclude(opa.decide(mail))
         opa.close()
         return opa_says

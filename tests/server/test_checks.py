@@ -8,7 +8,7 @@ import pytest
 
 from authz.core.acts import Act
 from authz.core.errors import Unavailable
-from authz.core.outcome import Want
+from authz.core.outcome import TaskWant
 from authz.core.record import Record
 from authz.pipeline import Pipeline
 from authz.ports import Audit, TaskKeeper, Tasks
@@ -55,7 +55,7 @@ class Store:
         """As the real one."""
         self.inner.peek()
 
-    async def fetch(self, wants: frozenset[Want]) -> None:
+    async def fetch(self, wants: frozenset[TaskWant]) -> None:
         """As the real one, after its trouble."""
         self.fetches += 1
         await asyncio.sleep(self.delay_seconds)

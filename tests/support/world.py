@@ -194,7 +194,7 @@ class Running:
             self.store.peek()
             outcome = self.pipeline.check(arrival, message)
             if isinstance(outcome, Needs):
-                asyncio.run(self.store.fetch(outcome.wants))
+                asyncio.run(self.store.fetch(outcome.of_tasks))
             elif outcome.provided is None:
                 return outcome
             else:

@@ -43,9 +43,12 @@ class Knowledge:
     unset: tuple[Unset, ...] = ()  # entries of the catalog whose requests are denied until they are filled in
 
 
-def read(config_file: Path) -> Knowledge:
-    """Read the configuration and what it names; raises Unusable with the problems of every part, not of the first."""
-    settings, problems = load_settings(config_file), list[Problem]()
+def read(config_file: Path, settings: Settings | None = None) -> Knowledge:
+    """Read the configuration, unless it was read already, and what it names.
+
+    Raises Unusable with the problems of every part, not of the first.
+    """
+    settings, problems = settings or load_settings(config_file), list[Problem]()
     with collecting(problems):
         trust = Trust.read(config_file, settings)
     with collecting(problems):
@@ -60,28 +63,26 @@ def read(config_file: Path) -> Knowledge:
 def read_policy(settings: Settings, catalog: HttpCatalog, breathe: Callable[[], None] = lambda: None) -> CedarPolicy:
     """The policies that the settings name, for this catalog; raises Unusable. `breathe` is called between portions."""
     policy = settings.policy
-    spoken_of = _spoken_of(catalog, policy.groups)
-    return load_policies(policy.directory, *spoken_of, digests_file=policy.digests_file, breathe=breathe)
+    return policies_for(catalog, policy.directory, policy.groups, policy.digests_file, breathe)
 
 
 def read_catalog(settings: Settings) -> HttpCatalog:
     """The catalog that the settings name; raises Unusable."""
-    return read_catalog_file(settings.catalog.file)
-
-
-def read_catalog_file(file: Path) -> HttpCatalog:
-    """The catalog in the file; raises Unusable."""
-    return load_catalog(file)
+    return load_catalog(settings.catalog.file)
 
 
 def policies_for(
     catalog: HttpCatalog,
-    folders: tuple[Path, ...],
+    folders: Path | tuple[Path, ...],
     groups: Mapping[str, tuple[str, ...]],
     digests_file: Path | None = None,
+    breathe: Callable[[], None] = lambda: None,
 ) -> CedarPolicy:
-    """The policies of folders and files together, for this catalog; raises Unusable."""
-    return load_policies(folders, *_spoken_of(catalog, groups), digests_file=digests_file)
+    """The policies of a folder, or of folders and files together, for this catalog; raises Unusable.
+
+    `breathe` as in `read_policy`.
+    """
+    return load_policies(folders, *_spoken_of(catalog, groups), digests_file=digests_file, breathe=breathe)
 
 
 def vocabulary_of(catalog: HttpCatalog, groups: Mapping[str, tuple[str, ...]]) -> Vocabulary:

@@ -21,10 +21,9 @@ from authz.policy.cedar import CedarPolicy
 from authz.policy.fields import Kind
 from authz.policy.fields import Place as PlaceInQuery
 from authz.wiring.policy_sets import PolicySet
-from authz.wiring.stated import Operations, Stated, by_action, decide_stated
+from authz.wiring.stated import HALF_SECOND, Operations, Stated, by_action, decide_stated
 from authz.wiring.tables import word_of
 
-_HALF = 0.5  # so that whole seconds come out whole, however the moment is rounded
 _EVERYTHING = Grant(frozenset(ActionClass), frozenset(), frozenset({"*"}))
 _SAID_BY_POLICIES = frozenset(
     {
@@ -167,8 +166,8 @@ def _task(id: str, agent: SpiffeId, answered: Answered, question: Question) -> T
         agents=frozenset({agent}),
         grants=(_EVERYTHING,),
         ceiling=max(Sensitivity) if id != answered.task else question.ceiling,
-        starts_unix_seconds=answered.unix_seconds - question.age_seconds - _HALF,
-        expires_unix_seconds=answered.unix_seconds + question.remaining_seconds + _HALF,
+        starts_unix_seconds=answered.unix_seconds - question.age_seconds - HALF_SECOND,
+        expires_unix_seconds=answered.unix_seconds + question.remaining_seconds + HALF_SECOND,
         state=TaskState.ACTIVE,
         facts=question.session,
     )

@@ -24,6 +24,7 @@ from authz.core.hop import ActionClass, Hop
 from authz.core.query import Query
 from authz.core.request import Request
 from authz.policy.cedar import CedarPolicy
+from authz.policy.source import policy_files
 from authz.wiring.knowledge import read_catalog, read_policy
 from authz.wiring.tasks import classes_of
 
@@ -174,13 +175,12 @@ class Reload:
 
 def look_at(settings: Settings) -> Look:
     """How the files of the catalog and the policies look now. They are read whole: a time stamp can lie."""
-    folder = settings.policy.directory
+    policy = settings.policy
+    others = tuple((path.name, _digest(path)) for path in filter(None, [settings.catalog.file, policy.digests_file]))
     try:
-        policies = sorted(path for path in folder.iterdir() if path.suffix == ".cedar" and path.name[0] != ".")
-    except OSError as error:
-        return ((str(folder), str(error)),)
-    others = (settings.catalog.file, *filter(None, [settings.policy.digests_file]))
-    return tuple((path.name, _digest(path)) for path in (*others, *policies))
+        return (*others, *((path.name, _digest(path)) for path in policy_files(policy.directory)))
+    except Unusable as unusable:
+        return (*others, (str(policy.directory), str(unusable)))
 
 
 def _digest(path: Path) -> str:

@@ -34,8 +34,9 @@ _log = logging.getLogger("authz")
 def serve(config_file: Path) -> None:
     """Serve until told to stop; raises Unusable or Unavailable where that cannot be begun."""
     started = time.perf_counter()
-    seen = look_at(load_settings(config_file))  # before it is read: a write between the two is a change
-    asyncio.run(_open(read(config_file), seen, started))
+    settings = load_settings(config_file)
+    seen = look_at(settings)  # before they are read: a write between the two is a change
+    asyncio.run(_open(read(config_file, settings), seen, started))
 
 
 async def _open(knowledge: Knowledge, seen: Look, started: float) -> None:

@@ -22,6 +22,8 @@ from authz.wire.encode import Encoder
 
 _MOST_TASKS = 64
 _A_DAY_SECONDS = 86400.0
+HALF_SECOND = 0.5
+"""For ages and remaining times in whole seconds: put in the middle, they come out whole however a moment is rounded."""
 _NOWHERE = Request("", "", "", {}, "", "", "")
 _MESSAGE = b"a stated hop"
 

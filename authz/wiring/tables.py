@@ -21,13 +21,11 @@ from authz.policy.accounts import Source, sources
 from authz.policy.schema import FIXED
 from authz.wiring.catalog import Attempt, request_of
 from authz.wiring.engines import must_decide_by_cedar
-from authz.wiring.knowledge import read_catalog_file, vocabulary_of
+from authz.wiring.knowledge import read_catalog, vocabulary_of
 from authz.wiring.policy_sets import Parts, PolicySet
-from authz.wiring.stated import Operations, Stated, by_action, decide_stated
+from authz.wiring.stated import HALF_SECOND, Operations, Stated, by_action, decide_stated
 
 __all__ = ["Outcome", "Ran", "find_case_files", "fixed_schema", "run_cases", "whole_schema", "word_of"]
-
-_HALF = 0.5  # so that whole seconds come out whole, however the moment is rounded
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +106,8 @@ def _tasks(chain: list[TaskOfCase], agent: SpiffeId, unix_seconds: float) -> Ite
             agents=agents,
             grants=tuple(map(Grant.parse, each.grants)),
             ceiling=Sensitivity[each.ceiling.upper()],
-            starts_unix_seconds=unix_seconds - each.age_seconds - _HALF,
-            expires_unix_seconds=unix_seconds + each.remaining_seconds + _HALF * (each.remaining_seconds > 0),
+            starts_unix_seconds=unix_seconds - each.age_seconds - HALF_SECOND,
+            expires_unix_seconds=unix_seconds + each.remaining_seconds + HALF_SECOND * (each.remaining_seconds > 0),
             state=TaskState.ENDED if each.state == "ended" else TaskState.ACTIVE,
             is_suspended=each.state == "suspended",
             facts=_facts(each.session),
@@ -190,4 +188,4 @@ def fixed_schema() -> str:
 def whole_schema(config_file: Path) -> str:
     """The schema of a configuration, its catalog's actions among it; raises Unusable."""
     settings = load_settings(config_file)
-    return vocabulary_of(read_catalog_file(settings.catalog.file), settings.policy.groups).schema_text() + "\n"
+    return vocabulary_of(read_catalog(settings), settings.policy.groups).schema_text() + "\n"

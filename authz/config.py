@@ -3,13 +3,15 @@
 import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from authz.core.spiffe import NotASpiffeId, SpiffeId, check_trust_domain
-from authz.documents import Document, ExistingFile, ExistingFolder, FileToBe, RuleUrl, load
+from authz.documents import Document, ExistingFile, ExistingFolder, FileToBe, load
 
+_OPA_PATH = re.compile(r"/v1/data(/[A-Za-z0-9_-]+)+")
 _MAX_UNIX_PATH_BYTES = 107
 _MAX_PORT = 65535
 _HEADER_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
@@ -49,10 +51,25 @@ def _header_name(name: str) -> str:
     return name
 
 
+def _opa_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        is_url = bool(parts.hostname) and parts.port != 0 and not (parts.username or parts.query or parts.fragment)
+    except ValueError:
+        is_url = False
+    if not is_url or parts.scheme not in ("http", "https") or not _OPA_PATH.fullmatch(parts.path):
+        message = "write the URL of one rule, such as http://127.0.0.1:8181/v1/data/authz/decision"
+        raise PydanticCustomError("opa_url", message)
+    if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "::1", "localhost"):
+        raise PydanticCustomError("opa_url", "who stands between could allow anything: beyond this machine use https")
+    return url
+
+
 Address = Annotated[str, AfterValidator(_address)]
 TrustDomain = Annotated[str, AfterValidator(_trust_domain)]
 SpiffeUri = Annotated[str, AfterValidator(_spiffe_id)]
 HeaderName = Annotated[str, AfterValidator(_header_name)]
+RuleUrl = Annotated[str, AfterValidator(_opa_url)]
 Seconds = Annotated[float, Field(ge=0, le=3600)]
 
 

@@ -6,13 +6,11 @@ paths are taken relative to the file that names them.
 
 import difflib
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar, Union, get_args, get_origin
-from urllib.parse import urlsplit
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, ValidationInfo
@@ -56,24 +54,6 @@ def _must_be_folder(path: Path) -> Path:
 
 FileToBe = Annotated[Path, AfterValidator(_beside_the_document)]
 """The path of a file that is made where it does not exist, relative to the document."""
-_OPA_PATH = re.compile(r"/v1/data(/[A-Za-z0-9_-]+)+")
-
-
-def _opa_url(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        is_url = bool(parts.hostname) and parts.port != 0 and not (parts.username or parts.query or parts.fragment)
-    except ValueError:
-        is_url = False
-    if not is_url or parts.scheme not in ("http", "https") or not _OPA_PATH.fullmatch(parts.path):
-        message = "write the URL of one rule, such as http://127.0.0.1:8181/v1/data/authz/decision"
-        raise PydanticCustomError("opa_url", message)
-    if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "::1", "localhost"):
-        raise PydanticCustomError("opa_url", "who stands between could allow anything: beyond this machine use https")
-    return url
-
-
-RuleUrl = Annotated[str, AfterValidator(_opa_url)]
 ExistingFile = Annotated[Path, AfterValidator(_beside_the_document), AfterValidator(_must_be_file)]
 """The path of a file that exists, relative to the document."""
 ExistingFolder = Annotated[Path, AfterValidator(_beside_the_document), AfterValidator(_must_be_folder)]

@@ -139,7 +139,6 @@ def _detail(outcome: "Outcome") -> str:
 
 
 def _as_document(ran: list["Ran"], silent: dict[str, str]) -> dict[str, object]:
-    from authz.wiring.tables import word_of  # noqa: PLC0415  as above
 
     cases = []
     for each in ran:
@@ -151,7 +150,7 @@ def _as_document(ran: list["Ran"], silent: dict[str, str]) -> dict[str, object]:
                     "place": str(outcome.place),
                     "name": outcome.case.name,
                     "expected": outcome.case.expect,
-                    "decision": word_of(decision),
+                    "decision": decision.word,
                     "reason": None if reason is None else reason.id,
                     "policies": sorted(decision.policies),
                     "differences": list(outcome.differences),

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from authz.core.reasons import Reason
 
@@ -26,6 +27,7 @@ class Verdict:
 class Allow:
     """The hop may go on."""
 
+    word: ClassVar[str] = "allow"  # on spans, metrics and the audit line, and so for the others
     policies: frozenset[str]
 
 
@@ -33,6 +35,7 @@ class Allow:
 class Deny:
     """The hop stops here. `detail` is for the audit record only."""
 
+    word: ClassVar[str] = "deny"
     reason: Reason
     detail: str = ""
     policies: frozenset[str] = frozenset()
@@ -42,6 +45,7 @@ class Deny:
 class StepUp:
     """The hop stops here too, and approvals of all these kinds would let it go on. `policies` forbid it until then."""
 
+    word: ClassVar[str] = "step_up"
     kinds: frozenset[str]
     policies: frozenset[str]
 

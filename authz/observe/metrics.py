@@ -6,7 +6,7 @@ from functools import cache
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 from opentelemetry.util.types import AttributeValue
 
-from authz.core.decision import Allow, Deny, StepUp
+from authz.core.decision import Allow
 from authz.core.reasons import Reason
 from authz.core.record import Record
 from authz.observe.gauges import Gauge
@@ -29,15 +29,10 @@ class MetricObserver:
 
     def checked(self, record: Record, duration_seconds: float) -> None:
         """Count and measure."""
-        match record.decision:
-            case Allow():
-                decision, reason = "allow", None
-            case Deny(reason):
-                decision = "deny"
-            case StepUp():
-                decision, reason = "step_up", record.decision.reason
-        self._checks.add(1, _labels(decision, reason))
-        self._duration.record(duration_seconds, _labels(decision, None))
+        decision = record.decision
+        reason = None if isinstance(decision, Allow) else decision.reason
+        self._checks.add(1, _labels(decision.word, reason))
+        self._duration.record(duration_seconds, _labels(decision.word, None))
 
 
 def show(gauges: Iterable[Gauge], meter: Meter) -> None:

@@ -55,12 +55,12 @@ def outcome(decision: Decision) -> dict[str, AttributeValue]:
     """The decision, the reason of a denial, and the approvals that would lift it."""
     match decision:
         case Allow():
-            return {"authz.decision": "allow"}
+            return {"authz.decision": decision.word}
         case Deny(reason):
-            return {"authz.decision": "deny", "authz.reason": reason.id}
+            return {"authz.decision": decision.word, "authz.reason": reason.id}
         case StepUp(kinds):
             asked = sorted(map(_carried, kinds))
-            return {"authz.decision": "step_up", "authz.reason": decision.reason.id, "authz.step_up": asked}
+            return {"authz.decision": decision.word, "authz.reason": decision.reason.id, "authz.step_up": asked}
 
 
 def _attributes(record: Record) -> dict[str, AttributeValue]:

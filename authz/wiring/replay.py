@@ -22,7 +22,6 @@ from authz.policy.fields import Kind
 from authz.policy.fields import Place as PlaceInQuery
 from authz.wiring.policy_sets import PolicySet
 from authz.wiring.stated import HALF_SECOND, Operations, Stated, by_action, decide_stated
-from authz.wiring.tables import word_of
 
 _EVERYTHING = Grant(frozenset(ActionClass), frozenset(), frozenset({"*"}))
 _SAID_BY_POLICIES = frozenset(
@@ -190,9 +189,9 @@ def _must_not_read(policy: CedarPolicy, query: Query, unknown: set[PlaceInQuery]
 def _said(record: Record) -> Said:
     decision = record.decision
     if isinstance(decision, Allow):
-        return Said("allow", "", tuple(sorted(decision.policies)))
+        return Said(decision.word, "", tuple(sorted(decision.policies)))
     kinds = decision.kinds if isinstance(decision, StepUp) else frozenset[str]()
-    return Said(word_of(decision), decision.reason.id, tuple(sorted(decision.policies)), kinds)
+    return Said(decision.word, decision.reason.id, tuple(sorted(decision.policies)), kinds)
 
 
 def _change(before: Said, after: Said) -> str:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from authz.catalog.http import HttpCatalog
 from authz.config import Settings
-from authz.core.decision import Allow, Decision, Deny, StepUp, conclude
+from authz.core.decision import Decision, Deny, StepUp, conclude
 from authz.core.query import Query
 from authz.core.reasons import Reason
 from authz.core.record import Record
@@ -171,15 +171,7 @@ class Shadowing:
 
 
 def _word(decision: Decision) -> str:
-    match decision:
-        case Allow():
-            return "allow"
-        case StepUp():
-            return "step_up"
-        case Deny(Reason.POLICY_ERROR):
-            return "error"
-        case Deny():
-            return "deny"
+    return "error" if isinstance(decision, Deny) and decision.reason is Reason.POLICY_ERROR else decision.word
 
 
 def _kinds(decision: Decision) -> frozenset[str]:

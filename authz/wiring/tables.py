@@ -25,7 +25,7 @@ from authz.wiring.knowledge import read_catalog, vocabulary_of
 from authz.wiring.policy_sets import Parts, PolicySet
 from authz.wiring.stated import HALF_SECOND, Operations, Stated, by_action, decide_stated
 
-__all__ = ["Outcome", "Ran", "find_case_files", "fixed_schema", "run_cases", "whole_schema", "word_of"]
+__all__ = ["Outcome", "Ran", "find_case_files", "fixed_schema", "run_cases", "whole_schema"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,11 +157,10 @@ def _request(given: str | RequestOfCase, place: Place) -> Request:
 
 
 def _differences(case: Case, decision: Decision) -> Iterator[str]:
-    word = word_of(decision)
-    if word != case.expect:
+    if decision.word != case.expect:
         reason = "" if isinstance(decision, Allow) else f" ({decision.reason})"
         by = f" by {', '.join(sorted(decision.policies))}" if decision.policies else ""
-        yield f"expected {case.expect}, got {word}{reason}{by}"
+        yield f"expected {case.expect}, got {decision.word}{reason}{by}"
     elif case.reason is not None and not isinstance(decision, Allow) and decision.reason.id != case.reason:
         yield f"expected the reason {case.reason}, got {decision.reason}"
     if case.policies is not None and set(case.policies) != decision.policies:
@@ -169,11 +168,6 @@ def _differences(case: Case, decision: Decision) -> Iterator[str]:
     kinds = decision.kinds if isinstance(decision, StepUp) else frozenset()
     if case.step_up is not None and set(case.step_up) != kinds:
         yield f"expected approvals by {_listed(case.step_up)}, got {_listed(kinds)}"
-
-
-def word_of(decision: Decision) -> str:
-    """The decision in one word, as on the audit line."""
-    return "allow" if isinstance(decision, Allow) else "step_up" if isinstance(decision, StepUp) else "deny"
 
 
 def _listed(names: frozenset[str] | tuple[str, ...]) -> str:

@@ -33,7 +33,8 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
     ),
     "policy": ({"core", "ports", "documents", "strict_json"}, {"cedarpy", "cachetools"}),
     "observe": ({"core", "ports"}, {"opentelemetry"}),
-    "config": ({"core", "documents"}, {"pydantic", "pydantic_core"}),
+    "forms": ({"core"}, {"pydantic", "pydantic_core"}),
+    "config": ({"core", "documents", "forms"}, {"pydantic", "pydantic_core"}),
     "cases": ({"core", "documents"}, {"pydantic", "pydantic_core"}),
     "server": ({"core", "ports", "pipeline", "lifecycle", "api"}, {"grpc", "grpc_health", "google"}),
     "wiring": (

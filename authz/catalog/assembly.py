@@ -92,9 +92,7 @@ class Assembly:
                 attempt.action, classes, resource, service, dataset, sensitivity, privileged, attempt.untrusted_input
             )
 
-        base = operation(
-            attempt.dataset, Sensitivity[attempt.sensitivity.upper()], resource, privileged=attempt.privileged
-        )
+        base = operation(attempt.dataset, Sensitivity.of(attempt.sensitivity), resource, privileged=attempt.privileged)
         if attempt.classify is None:
             found = Entry(resource, base, arguments)
         else:
@@ -104,7 +102,7 @@ class Assembly:
                 {
                     value: operation(
                         each.dataset,
-                        Sensitivity[each.sensitivity.upper()],
+                        Sensitivity.of(each.sensitivity),
                         f"{resource} on {each.dataset}",
                         privileged=each.privileged,
                     )

@@ -194,7 +194,7 @@ def _draft(owner: str, options: dict[str, Any]) -> Any:  # noqa: ANN401  a messa
             purpose=options.pop("purpose"),
             agents=frozenset(agents),
             grants=grants,
-            ceiling=Sensitivity[options.pop("ceiling").upper()],
+            ceiling=Sensitivity.of(options.pop("ceiling")),
             lifetime_seconds=options.pop("lifetime"),
             idle_seconds=options.pop("idle"),
             budget_hops=options.pop("budget"),

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
+from typing import Self
 
 Argument = str | int | bool | frozenset[str]
 """A typed argument of a hop, as policies see it. Numbers are whole: money in its smallest unit."""
@@ -40,6 +41,11 @@ class Sensitivity(IntEnum):
 
     def __str__(self) -> str:
         return self.name.lower()
+
+    @classmethod
+    def of(cls, word: str) -> Self:
+        """The one that `word` names, as it is written in files; raises KeyError."""
+        return cls[word.upper()]
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,14 +113,14 @@ _TEXTS = (
 def _question(fields: Mapping[str, Any]) -> Question:
     session = fields["session"]
     return Question(
-        ceiling=Sensitivity[fields["ceiling"].upper()],
+        ceiling=Sensitivity.of(fields["ceiling"]),
         age_seconds=int(fields["age_seconds"]),
         remaining_seconds=int(fields["remaining_seconds"]),
         session=Facts(
             frozenset(map(_text, session["actions"])),
             frozenset(map(ActionClass, session["classes"])),
             frozenset(map(_text, session["datasets"])),
-            Sensitivity[session["high_water"].upper()],
+            Sensitivity.of(session["high_water"]),
             bool(session["untrusted_input"]),
         ),
         arguments={name: _argument(value) for name, value in fields["arguments"].items()},

@@ -105,7 +105,7 @@ def _tasks(chain: list[TaskOfCase], agent: SpiffeId, unix_seconds: float) -> Ite
             purpose=each.purpose,
             agents=agents,
             grants=tuple(map(Grant.parse, each.grants)),
-            ceiling=Sensitivity[each.ceiling.upper()],
+            ceiling=Sensitivity.of(each.ceiling),
             starts_unix_seconds=unix_seconds - each.age_seconds - HALF_SECOND,
             expires_unix_seconds=unix_seconds + each.remaining_seconds + HALF_SECOND * (each.remaining_seconds > 0),
             state=TaskState.ENDED if each.state == "ended" else TaskState.ACTIVE,
@@ -121,7 +121,7 @@ def _facts(session: SessionOfCase | None) -> Facts:
         frozenset(session.actions),
         frozenset(map(ActionClass, session.classes)),
         frozenset(session.datasets),
-        Sensitivity[session.high_water.upper()],
+        Sensitivity.of(session.high_water),
         session.untrusted_input,
     )
 

@@ -188,6 +188,7 @@ class PolicySettings(Document):
 
     engine: Literal["cedar", "opa"] = "cedar"  # opa: it decides hops, and Cedar only what the task service is asked
     opa: OpaSettings | None = None
+    input: Literal["authz", "opa-envoy-plugin"] = "authz"  # what Rego policies see: our facts, or the request with them
     directory: ExistingFolder
     digests_file: ExistingFile | None = None
     shadow_directory: ExistingFolder | None = None  # a candidate, asked about live hops beside the live set
@@ -199,6 +200,8 @@ class PolicySettings(Document):
             raise PydanticCustomError("engine", "policy.opa goes with policy.engine: opa, and only with it")
         if self.opa is not None and self.shadow_directory is not None:
             raise PydanticCustomError("shadow", "a candidate is asked beside Cedar, so policy.engine must be cedar")
+        if self.engine == "cedar" and self.input != "authz":
+            raise PydanticCustomError("input", "policy.input is for policies in Rego, so policy.engine must be opa")
         return self
 
 

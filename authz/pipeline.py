@@ -76,7 +76,7 @@ class Pipeline:
             errand.must_cover(hop.operation)
             errand.must_afford(message)
             # 6. What do the policies say?
-            verdict = self.policy.decide(Query.about(identity, errand, hop, now))
+            verdict = self.policy.decide(Query.about(identity, errand, hop, now, request))
             decision = conclude(verdict)
             # 7. Did someone approve what needs an approval?
             if isinstance(decision, StepUp):

@@ -58,7 +58,8 @@ class Policy(Protocol):
     def decide(self, query: Query) -> Verdict:
         """The satisfied policies; errors are part of the verdict, never raised and never kept.
 
-        Raises Lacks where an Engine must bring the answer first.
+        Raises Lacks where an Engine must bring the answer first, and Refused where the request has no single reading in
+        the words that the policies are written in.
         """
         ...
 

@@ -1,20 +1,32 @@
-"""JSON of strangers: bytes in, one object out in which every member stands once; anything else is NotAJsonObject."""
+"""JSON of strangers: bytes in, one value out in which every member stands once; anything else is NotJson."""
 
 import json
 from typing import Any
 
 
-class NotAJsonObject(ValueError):
-    """The bytes are not one JSON object that all readers read alike (RFC 7493); the message says why."""
+class NotJson(ValueError):
+    """The bytes are not one JSON value that all readers read alike (RFC 7493); the message says why."""
+
+
+class NotAJsonObject(NotJson):
+    """Nor are they an object."""
+
+
+def read_json(content: bytes) -> Any:  # noqa: ANN401  any value
+    """The value that the UTF-8 text spells; raises NotJson also where a member is given twice, at any depth."""
+    try:
+        # Decoded here, because `json` would guess UTF-16 and UTF-32 too.
+        return json.loads(content.decode("utf-8"), object_pairs_hook=_each_once, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise NotJson(f"not JSON: {error!s:.200}") from error
 
 
 def read_json_object(content: bytes) -> dict[str, Any]:
-    """The object that the UTF-8 text spells; raises NotAJsonObject also where a member is given twice, at any depth."""
+    """The object that the text spells, as `read_json` reads it; raises NotAJsonObject."""
     try:
-        # Decoded here, because `json` would guess UTF-16 and UTF-32 too.
-        found = json.loads(content.decode("utf-8"), object_pairs_hook=_each_once, parse_constant=_no_number)
-    except (ValueError, RecursionError) as error:
-        raise NotAJsonObject(f"not JSON: {error!s:.200}") from error
+        found = read_json(content)
+    except NotJson as error:
+        raise NotAJsonObject(str(error)) from error
     if not isinstance(found, dict):
         raise NotAJsonObject("not a JSON object")
     return found
@@ -23,9 +35,9 @@ def read_json_object(content: bytes) -> dict[str, Any]:
 def _each_once(members: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(members)
     if len(found) != len(members):
-        raise NotAJsonObject("a member is given twice")
+        raise NotJson("a member is given twice")
     return found
 
 
 def _no_number(text: str) -> float:
-    raise NotAJsonObject(f"{text} is no JSON number")
+    raise NotJson(f"{text} is no JSON number")

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from authz.core.amendments import NO_AMENDMENTS, Amendments
 from authz.core.reasons import Reason
 
 
@@ -12,7 +13,7 @@ class Verdict:
     """The satisfied policies by effect, and those that failed; `version` names the policy set that was asked.
 
     `liftable` maps those of the forbids that an approval would lift to the kind of approval that does. A forbid that
-    it does not name no approval lifts.
+    it does not name no approval lifts. `amendments` is what they want changed in the request and the response.
     """
 
     permits: frozenset[str]
@@ -21,6 +22,7 @@ class Verdict:
     version: str
     from_cache: bool = False
     liftable: Mapping[str, str] = field(default_factory=dict)
+    amendments: Amendments = NO_AMENDMENTS
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from authz.core.errand import Errand
 from authz.core.facts import NO_FACTS, Facts
 from authz.core.hop import Argument, Hop, Operation, Sensitivity
 from authz.core.identity import Identity
+from authz.core.request import Request
 from authz.core.spiffe import SpiffeId
 
 _HOUR_SECONDS = 3600
@@ -36,9 +37,12 @@ class Query:
     facts: Facts = NO_FACTS  # what the task's session did before this hop
     arguments: Mapping[str, Argument] = field(default_factory=dict, hash=False)
     parameters: Mapping[str, str] = field(default_factory=dict, hash=False)
+    request: Request | None = field(default=None, hash=False)  # as Envoy described it; none where there was none
 
     @classmethod
-    def about(cls, identity: Identity, errand: Errand, hop: Hop, unix_seconds: float) -> Self:
+    def about(
+        cls, identity: Identity, errand: Errand, hop: Hop, unix_seconds: float, request: Request | None = None
+    ) -> Self:
         """The question that this hop poses."""
         task, seconds = errand.task, int(unix_seconds)
         return cls(
@@ -55,6 +59,7 @@ class Query:
             facts=errand.facts,
             arguments=hop.arguments,
             parameters=hop.parameters,
+            request=request,
         )
 
     def fault(self) -> str:

@@ -1,7 +1,7 @@
 """Request: one hop as Envoy described it. Nothing in it is proven."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,7 @@ class Request:
     unverified_certificate: str  # URL-encoded PEM of the leaf, as Envoy sends it
     source_address: str  # the connection's peer, for the audit record
     body: Body = NO_BODY
+    attributes: Mapping[str, object] = field(default_factory=dict)  # all that Envoy said, where an engine wants that
 
     @property
     def path_without_query(self) -> str:

@@ -1,9 +1,12 @@
 """Query in, the document that Rego policies see out: one for every engine that knows Rego, as docs/opa.md shows it."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from authz.core.query import Query
+
+Question = Callable[[Query], bytes]
+"""The document, in JSON; raises Refused where the request cannot be put into its words."""
 
 
 def groups_by_agent(groups: Mapping[str, tuple[str, ...]]) -> dict[str, list[str]]:
@@ -15,10 +18,22 @@ def groups_by_agent(groups: Mapping[str, tuple[str, ...]]) -> dict[str, list[str
     return found
 
 
-def question_of(query: Query, groups: Iterable[str]) -> bytes:
-    """The facts of the hop and the groups of its agent, in JSON. Equal questions are equal bytes."""
+class FactsQuestion:
+    """Asks about the facts that we know of a hop, which Cedar policies see too."""
+
+    def __init__(self, groups: Mapping[str, tuple[str, ...]]) -> None:
+        self._groups_of = groups_by_agent(groups)
+
+    def __call__(self, query: Query) -> bytes:
+        """The facts in JSON. Equal questions are equal bytes."""
+        facts = facts_of(query, self._groups_of.get(query.agent.uri, ()))
+        return json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()
+
+
+def facts_of(query: Query, groups: Iterable[str]) -> dict[str, object]:
+    """The facts of the hop and the groups of its agent."""
     operation, facts = query.operation, query.facts
-    document = {
+    return {
         "agent": {
             "id": query.agent.uri,
             "trust_domain": query.agent.trust_domain,
@@ -56,4 +71,3 @@ def question_of(query: Query, groups: Iterable[str]) -> bytes:
         },
         "parameters": dict(query.parameters),
     }
-    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()

@@ -6,7 +6,9 @@ headers alone, so method, host and path may stand in the pseudo-headers only.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
+from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import DecodeError
 
 from authz.core.errors import Refused
@@ -23,13 +25,29 @@ _PARTIAL = "x-envoy-auth-partial-body"  # set by Envoy beside each body that it 
 
 def decode(message: bytes) -> Request:
     """What Envoy said; raises Refused for bytes that are no CheckRequest, or one about no HTTP request."""
+    return _request(_attributes(message))
+
+
+def decode_with_attributes(message: bytes) -> Request:
+    """As `decode`, with all that Envoy said in protobuf's JSON form too: for policies that want to see that."""
+    attributes = _attributes(message)
     try:
-        check = CheckRequest.FromString(message)
+        return replace(_request(attributes), attributes=MessageToDict(attributes))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise Refused(Reason.REQUEST_MALFORMED, f"attributes that cannot be said in JSON: {error}") from error
+
+
+def _attributes(message: bytes) -> AttributeContext:
+    try:
+        attributes = CheckRequest.FromString(message).attributes
     except DecodeError as error:
         raise Refused(Reason.REQUEST_MALFORMED, str(error)) from error
-    attributes = check.attributes
     if not attributes.request.HasField("http"):
         raise Refused(Reason.REQUEST_NOT_HTTP)
+    return attributes
+
+
+def _request(attributes: AttributeContext) -> Request:
     http, source = attributes.request.http, attributes.source
     headers = (
         _raw(http.header_map) if http.header_map.headers else {key: (value,) for key, value in http.headers.items()}

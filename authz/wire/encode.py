@@ -5,23 +5,25 @@ status message to anyone. So every denial carries a non-zero status *and* an HTT
 is total: a record that cannot be written becomes a fixed denial.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import assert_never
 
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.wrappers_pb2 import BoolValue
 
+from authz.core.amendments import NO_AMENDMENTS, Amendments, Headers
 from authz.core.decision import Allow, Decision, Deny, StepUp
 from authz.core.reasons import Reason
 from authz.core.record import Record
 from authz.wire.denials import Form, JsonRpcDenials, form
-from authz.wire.pb.envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
+from authz.wire.pb.envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption, QueryParameter
 from authz.wire.pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse, DeniedHttpResponse, OkHttpResponse
 from authz.wire.pb.envoy.type.v3.http_status_pb2 import HttpStatus
 
 DENIALS = JsonRpcDenials()
 
 _OK = 0
+_SAID_BY_POLICIES = frozenset({Reason.POLICY_FORBIDS, Reason.POLICY_PERMITS_NOTHING})
 _GRPC_STATUS = {400: 3, 401: 16, 403: 7, 429: 8, 503: 14}
 """google.rpc.Code for each HTTP status in use: INVALID_ARGUMENT, UNAUTHENTICATED, and so on."""
 
@@ -55,15 +57,24 @@ class Encoder:
         if record.task is None:
             raise ValueError("an allow without a task")
         # The upstream gets the one value that was decided on, whatever form the client's header had.
-        headers = [_set(self._task_header, record.task.id)]
-        ok = OkHttpResponse(headers=headers, headers_to_remove=self._removed_headers)
-        response = CheckResponse(ok_response=ok, dynamic_metadata=_metadata(record, None))
+        wanted = record.verdict.amendments if record.verdict else NO_AMENDMENTS
+        ok = OkHttpResponse(
+            headers=[*_amended(wanted.headers), _set(self._task_header, record.task.id)],
+            headers_to_remove=(*wanted.removed_headers, *self._removed_headers),
+            response_headers_to_add=_amended(wanted.response_headers),
+            query_parameters_to_set=[QueryParameter(key=name, value=value) for name, value in wanted.query_set],
+            query_parameters_to_remove=wanted.query_removed,
+        )
+        response = CheckResponse(ok_response=ok, dynamic_metadata=_metadata(record, None, wanted))
         response.status.code = _OK
         return response.SerializeToString()
 
     def _deny(self, record: Record, reason: Reason) -> bytes:
         told = {"error": "denied", "reason": reason.id, "decision_id": record.arrival.decision_id, **_remedy(record)}
-        return _denial(reason, told, _metadata(record, reason), form(record.request, reason, told, self._denials))
+        said = reason in _SAID_BY_POLICIES and record.verdict is not None
+        wanted = record.verdict.amendments if said and record.verdict else NO_AMENDMENTS
+        worded = form(record.request, reason, told, self._denials)
+        return _denial(reason, told, _metadata(record, reason, wanted), worded, wanted)
 
 
 def _remedy(record: Record) -> dict[str, object]:
@@ -76,16 +87,18 @@ def _remedy(record: Record) -> dict[str, object]:
     return remedy
 
 
-def _denial(reason: Reason, told: Mapping[str, object], metadata: Struct, worded: Form) -> bytes:
-    decision_id = str(told["decision_id"])
-    headers = [
-        _set("content-type", "application/json"),
-        _set("x-authz-reason", reason.id),
-        _set("x-authz-decision-id", decision_id),
-    ]
+def _denial(
+    reason: Reason, told: Mapping[str, object], metadata: Struct, worded: Form, wanted: Amendments = NO_AMENDMENTS
+) -> bytes:
+    headers = [] if wanted.body is not None else [_set("content-type", "application/json")]
+    headers += _amended(wanted.headers)
+    headers += [_set("x-authz-reason", reason.id), _set("x-authz-decision-id", str(told["decision_id"]))]
     if reason.http_status == 401:  # noqa: PLR2004  RFC 9110, 15.5.2: a 401 names the scheme that would help
         headers.append(_set("www-authenticate", "X509-SVID"))
-    denied = DeniedHttpResponse(status=HttpStatus(code=worded.http_status), headers=headers, body=worded.body)  # type: ignore[arg-type]  # an open enum
+    status = HttpStatus(code=wanted.http_status or worded.http_status)  # type: ignore[arg-type]  # an open enum
+    denied = DeniedHttpResponse(
+        status=status, headers=headers, body=worded.body if wanted.body is None else wanted.body
+    )
     response = CheckResponse(denied_response=denied, dynamic_metadata=metadata)
     response.status.code = _GRPC_STATUS[reason.http_status]
     return response.SerializeToString()
@@ -96,8 +109,16 @@ def _set(name: str, value: str) -> HeaderValueOption:
     return HeaderValueOption(header=HeaderValue(key=name, value=value), append=BoolValue(value=False))
 
 
-def _metadata(record: Record, reason: Reason | None) -> Struct:
-    """For Envoy's access log, in the namespace `envoy.filters.http.ext_authz`."""
+def _amended(headers: Headers) -> Iterator[HeaderValueOption]:
+    """Each header set to its first value, and what follows appended to that."""
+    for name, values in headers:
+        for number, value in enumerate(values):
+            header = HeaderValue(key=name, value=value)
+            yield HeaderValueOption(header=header, append=BoolValue(value=number > 0))
+
+
+def _metadata(record: Record, reason: Reason | None, wanted: Amendments) -> Struct:
+    """For Envoy's access log, in the namespace `envoy.filters.http.ext_authz`; what is ours no policy replaces."""
     found = {
         "decision": _word(record.decision),
         "decision_id": record.arrival.decision_id,
@@ -107,6 +128,7 @@ def _metadata(record: Record, reason: Reason | None) -> Struct:
         "action": record.hop.operation.action if record.hop else "",
     }
     metadata = Struct()
+    metadata.update(wanted.metadata)  # type: ignore[arg-type]  # what Amendments hold is JSON
     for name, value in found.items():
         metadata.fields[name].string_value = value
     return metadata

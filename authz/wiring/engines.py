@@ -2,19 +2,48 @@
 
 from pathlib import Path
 
-from authz.config import PolicySettings, Settings
+from authz.config import Settings
 from authz.core.errors import Place, Problem, Unusable
 from authz.policy.opa import OpaPolicy
 from authz.policy.opa_client import Breaker, OpaClient
+from authz.policy.plugin_question import PluginQuestion
+from authz.policy.question import FactsQuestion, Question
+from authz.ports import Decode
+from authz.tasks.token import HEADER as TOKEN_HEADER
+from authz.wire.decode import decode, decode_with_attributes
 
 
-def make_opa(settings: PolicySettings) -> OpaPolicy | None:
+def make_opa(settings: Settings) -> OpaPolicy | None:
     """OPA, where the settings have it decide; else none."""
-    if settings.opa is None:
+    opa = settings.policy.opa
+    if opa is None:
         return None
-    opa = settings.opa
     breaker = Breaker(opa.max_failures, opa.rest_seconds)
-    return OpaPolicy(OpaClient(opa.url, opa.timeout_seconds, breaker, opa.authorities_file), settings.groups)
+    client = OpaClient(opa.url, opa.timeout_seconds, breaker, opa.authorities_file)
+    return OpaPolicy(client, make_question(settings), guarded_headers(settings))
+
+
+def make_question(settings: Settings) -> Question:
+    """How policies in Rego are asked."""
+    if settings.policy.input == "authz":
+        return FactsQuestion(settings.policy.groups)
+    return PluginQuestion(settings.policy.groups, credential_headers(settings))
+
+
+def decode_for(settings: Settings) -> Decode:
+    """The reading of a CheckRequest that holds what policies are to see."""
+    return decode if settings.policy.input == "authz" else decode_with_attributes
+
+
+def guarded_headers(settings: Settings) -> frozenset[str]:
+    """Those that no policy changes, for they say who calls and on whose errand."""
+    return credential_headers(settings) | {settings.tasks.header}
+
+
+def credential_headers(settings: Settings) -> frozenset[str]:
+    """Those whose values prove something to us, and so are shown to nobody else."""
+    jwt = settings.identity.jwt
+    return frozenset({TOKEN_HEADER, *([jwt.header] if jwt else [])})
 
 
 def must_decide_by_cedar(settings: Settings, config_file: Path) -> None:

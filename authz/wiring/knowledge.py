@@ -21,9 +21,9 @@ from authz.tasks.carriers import EitherCarrier, HandleCarrier
 from authz.tasks.token import HEADER as TOKEN_HEADER
 from authz.tasks.token import TokenCarrier, TokenTerms
 from authz.tasks.token_keys import TokenKeys
-from authz.wire.decode import decode
 from authz.wire.denials import JsonRpcDenials
 from authz.wire.encode import Encoder
+from authz.wiring.engines import decode_for
 from authz.wiring.trust import Trust
 
 _NS = 1_000_000_000
@@ -128,7 +128,7 @@ def make_pipeline(knowledge: Knowledge, memory: Memory) -> Pipeline:
     denials = JsonRpcDenials(settings.denials.jsonrpc_code, settings.denials.jsonrpc_http_status == "as-reason")
     return Pipeline(
         door=knowledge.trust.door(),
-        decode=decode,
+        decode=decode_for(settings),
         verifier=knowledge.trust.verifier(),
         carrier=_carrier(settings.tasks, knowledge.token_keys),
         memory=memory,

@@ -56,7 +56,7 @@ async def _serve(knowledge: Knowledge, seen: Look, memory: Memory, store: TaskSt
     gauges = (*trust_gauges(trust), *rules_gauges(rules, reload), *of_shadows)
     telemetry = make_telemetry("authz", __version__, gauges)
     make_first_key(knowledge)
-    opa = make_opa(settings.policy)
+    opa = make_opa(settings)
     pipeline = replace(make_pipeline(knowledge, memory), catalog=rules, policy=opa or rules)
     checks = Checks(
         pipeline,

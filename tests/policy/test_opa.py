@@ -1,12 +1,8 @@
 """OPA as the engine: what it is asked, what its answers amount to, and that nothing but a clear yes allows."""
 
 import asyncio
-import contextlib
 import json
-import os
 import re
-import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -32,17 +28,20 @@ from authz.core.reasons import Reason
 from authz.core.record import Record
 from authz.policy.opa import OpaPolicy, verdict_of
 from authz.policy.opa_client import MAX_ANSWER_BYTES, Breaker, OpaClient
+from authz.policy.question import FactsQuestion
 from authz.server.checks import Checks
 from authz.wire.encode import FALLBACK
 from authz.wiring.explaining import explain_recorded
 from authz.wiring.policy_sets import Named, parts_of
 from tests.server.test_checks import Kept, told
-from tests.support.servers import free_port, serve, until
+from tests.support.opa import running_opa
+from tests.support.servers import free_port, serve
 from tests.support.world import SUPPORT, Running, World
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "opa.md").read_text()
 RULE = "/v1/data/authz/decision"
+GUARDED = frozenset({"x-task-id", "txn-token"})
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
@@ -131,7 +130,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 def engine(url: str, timeout_seconds: float = 2.0, max_failures: int = 100) -> OpaPolicy:
     """OPA at that address."""
-    return OpaPolicy(OpaClient(url, timeout_seconds, Breaker(max_failures, 60.0)), {})
+    return OpaPolicy(OpaClient(url, timeout_seconds, Breaker(max_failures, 60.0)), FactsQuestion({}), GUARDED)
 
 
 def hop(
@@ -286,7 +285,7 @@ def test_each_check_is_answered_for_itself_and_nothing_is_remembered(world: Worl
 @given(JSON)
 def test_only_true_and_an_object_that_says_so_can_allow(result: object) -> None:
     """For every JSON value: it allows only if it is true, or an object whose allow is true."""
-    decision = conclude(verdict_of(200, answer(result)))
+    decision = conclude(verdict_of(200, answer(result), GUARDED))
     clear = result is True or (isinstance(result, dict) and result.get("allow") is True)
     if not clear:
         assert isinstance(decision, Deny)
@@ -317,42 +316,18 @@ def query_of(record: Record) -> Query:
     return Query.about(record.identity, record.errand, record.hop, record.arrival.unix_seconds)
 
 
-def opa_program() -> str:
-    """The real OPA: built by `make opa`, or on the PATH; skips where there is none."""
-    cache = os.environ.get("AUTHZ_CACHE") or f"{os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'}/authz"
-    found = shutil.which("opa", path=f"{cache}/opa/bin") or shutil.which("opa")
-    if found is None:
-        pytest.skip("there is no opa: make opa builds it")
-    return found
-
-
 @pytest.fixture(scope="module")
 def real_opa(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a real OPA with the policies of docs/opa.md."""
-    program, folder, port = opa_program(), tmp_path_factory.mktemp("opa"), free_port()
+    """The URL of the rule of docs/opa.md in a real OPA."""
+    folder = tmp_path_factory.mktemp("opa")
     (folder / "decision.rego").write_text(block("rego"))
-    command = [program, "run", "--server", "--disable-telemetry", "--addr", f"127.0.0.1:{port}"]
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            [*command, "--set", "decision_logs.console=true", str(folder)], stdout=log, stderr=log
-        )
-    try:
-        until(lambda: _accepts(port))
-        yield f"http://127.0.0.1:{port}{RULE}"
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _accepts(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-        return True
-    return False
+    with running_opa(folder, "--set", "decision_logs.console=true") as address:
+        yield address + RULE
 
 
 def test_the_real_opa_decides_as_the_page_says(world: World, real_opa: str) -> None:
     """With the Rego of docs/opa.md: a read is allowed and names its policy, and OPA's decision id is in the record."""
-    opa = OpaPolicy(OpaClient(real_opa, 5.0, Breaker(5, 1.0)), {"support": (SUPPORT,)})
+    opa = OpaPolicy(OpaClient(real_opa, 5.0, Breaker(5, 1.0)), FactsQuestion({"support": (SUPPORT,)}), GUARDED)
     (((status, _), record),) = hop(world, opa)
     assert status == 200
     assert isinstance(record.decision, Allow)
@@ -422,7 +397,7 @@ def test_a_question_of_the_real_opa_can_step_up(world: World, real_opa: str) -> 
     mail = replace(query, operation=replace(query.operation, classes=frozenset({ActionClass.EGRESS})))
 
     async def ask() -> Decision:
-        opa = OpaPolicy(OpaClient(real_opa, 5.0, Breaker(5, 1.0)), {"support": (SUPPORT,)})
+        opa = OpaPolicy(OpaClient(real_opa, 5.0, Breaker(5, 1.0)), FactsQuestion({"support": (SUPPORT,)}), GUARDED)
         with pytest.raises(Lacks) as lacks:
             opa.decide(mail)
         (consult,) = lacks.value.wants

@@ -1,0 +1,54 @@
+"""A real OPA: built by `make opa`, or on the PATH."""
+
+import contextlib
+import http.client
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.servers import free_port, until
+
+
+def opa_program() -> str:
+    """The program; skips where there is none."""
+    cache = os.environ.get("AUTHZ_CACHE") or f"{os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'}/authz"
+    found = shutil.which("opa", path=f"{cache}/opa/bin") or shutil.which("opa")
+    if found is None:
+        pytest.skip("there is no opa: make opa builds it")
+    return found
+
+
+@contextmanager
+def running_opa(folder: Path, *options: str) -> Iterator[str]:
+    """Its address while the block runs, with the policies of the folder; its log is the folder's file `log`."""
+    port = free_port()
+    command = [opa_program(), "run", "--server", "--disable-telemetry", "--addr", f"127.0.0.1:{port}", *options]
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen([*command, str(folder)], stdout=log, stderr=log)
+    try:
+        until(lambda: _accepts(port))
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def put_policy(address: str, text: str) -> None:
+    """Give OPA this module in place of the last one that was given so."""
+    connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=10)
+    connection.request("PUT", "/v1/policies/given", text.encode(), {"Content-Type": "text/plain"})
+    response = connection.getresponse()
+    assert response.status == 200, response.read()
+    connection.close()
+
+
+def _accepts(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False

@@ -175,9 +175,22 @@ class OpaSettings(Document):
 
     url: RuleUrl
     timeout_seconds: Annotated[float, Field(gt=0, le=10)] = 0.2
+    socket: FileToBe | None = None  # a Unix socket, in place of the URL's host and port
     authorities_file: ExistingFile | None = None  # who signs OPA's certificate; else those that the system trusts
+    certificate_file: ExistingFile | None = None  # what we show to OPA, with https
+    private_key_file: ExistingFile | None = None
+    token_file: ExistingFile | None = None  # its first line is the bearer token for OPA
     max_failures: Annotated[int, Field(ge=1)] = 5  # in a row; then OPA is left alone
     rest_seconds: Annotated[float, Field(gt=0, le=60)] = 1.0  # for so long
+
+    @model_validator(mode="after")
+    def _tls_fits(self) -> Self:
+        shown = (self.certificate_file, self.private_key_file)
+        if (shown[0] is None) != (shown[1] is None):
+            raise PydanticCustomError("tls", "certificate_file and private_key_file go together")
+        if any((*shown, self.authorities_file)) and (self.socket or not self.url.startswith("https:")):
+            raise PydanticCustomError("tls", "certificates have a meaning with https alone")
+        return self
 
 
 class PolicySettings(Document):

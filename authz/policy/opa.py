@@ -22,7 +22,7 @@ class OpaPolicy:
 
     def __init__(self, client: OpaClient, question: Question, guarded: frozenset[str]) -> None:
         """Policies do not change the headers that are `guarded`, in lower case."""
-        self._client = client
+        self.client = client
         self._question = question
         self._guarded = guarded
         self._answer: tuple[bytes, Verdict] | None = None
@@ -38,7 +38,7 @@ class OpaPolicy:
 
     async def ask(self, question: bytes) -> None:
         """Have the answer at hand until `forget`; raises Unavailable where OPA gives none in time."""
-        status, content = await self._client.post(question)
+        status, content = await self.client.post(question)
         self._answer = question, verdict_of(status, content, self._guarded)
 
     def forget(self) -> None:
@@ -47,7 +47,7 @@ class OpaPolicy:
 
     def close(self) -> None:
         """Ask no more."""
-        self._client.close()
+        self.client.close()
 
 
 def verdict_of(status: int, content: bytes, guarded: frozenset[str]) -> Verdict:

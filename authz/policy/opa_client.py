@@ -6,12 +6,16 @@ so that checks fail at once instead of each waiting in vain.
 
 import asyncio
 import http.client
+import re
+import socket
 import ssl
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,6 +23,7 @@ from authz.core.errors import Unavailable
 
 MAX_ANSWER_BYTES = 65_536
 _THREADS = 16
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, 2.1
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
 
 
@@ -52,36 +57,95 @@ class Breaker:
             self._closed_until = self.clock() + self.rest_seconds
 
 
+@dataclass(frozen=True, slots=True)
+class OpaReach:
+    """Where one rule of one OPA is, and what is shown to it. Files are read when they are used, so they may change."""
+
+    url: str  # the rule's, below /v1/data
+    socket: Path | None = None  # in place of the URL's host and port
+    authorities_file: Path | None = None  # PEM: who signs OPA's certificate; else those that the system trusts
+    certificate_file: Path | None = None
+    private_key_file: Path | None = None
+    token_file: Path | None = None  # its first line is the bearer token
+
+    def connection(self, timeout_seconds: float) -> http.client.HTTPConnection:
+        """A new one, not yet opened; raises OSError where a file cannot be used."""
+        parts = urlsplit(self.url)
+        host = parts.hostname or ""
+        if self.socket is not None:
+            return _SocketConnection(host, self.socket, timeout_seconds)
+        if parts.scheme == "https":
+            return http.client.HTTPSConnection(host, parts.port, timeout=timeout_seconds, context=self.tls())
+        return http.client.HTTPConnection(host, parts.port, timeout=timeout_seconds)
+
+    def tls(self) -> ssl.SSLContext:
+        """Whom we believe and what we show; raises OSError."""
+        context = ssl.create_default_context(cafile=self.authorities_file)
+        if self.certificate_file is not None:
+            context.load_cert_chain(self.certificate_file, self.private_key_file)
+        return context
+
+    def headers(self) -> dict[str, str]:
+        """Those of a question; raises OSError."""
+        if self.token_file is None:
+            return _HEADERS
+        token = self.token_file.read_text(encoding="ascii", errors="replace").partition("\n")[0].strip()
+        if not _TOKEN.fullmatch(token):
+            raise OSError(f"{self.token_file} does not begin with a bearer token")
+        return {**_HEADERS, "Authorization": f"Bearer {token}"}
+
+
+class _SocketConnection(http.client.HTTPConnection):
+    def __init__(self, host: str, path: Path, timeout_seconds: float) -> None:
+        super().__init__(host, timeout=timeout_seconds)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
 class OpaClient:
     """Asks one rule of one OPA. For the event loop's thread."""
 
-    def __init__(
-        self, url: str, timeout_seconds: float, breaker: Breaker, authorities_file: Path | None = None
-    ) -> None:
-        """`url` is the rule's, below /v1/data; `timeout_seconds` holds for one question, whole."""
-        parts = urlsplit(url)
-        self._host, self._port, self._path = parts.hostname or "", parts.port, parts.path
-        self._tls = ssl.create_default_context(cafile=authorities_file) if parts.scheme == "https" else None
+    def __init__(self, reach: OpaReach, timeout_seconds: float, breaker: Breaker) -> None:
+        """`timeout_seconds` holds for one question, whole."""
+        self._reach, self._path = reach, urlsplit(reach.url).path
         self._timeout_seconds = timeout_seconds
         self._breaker = breaker
         self._threads = ThreadPoolExecutor(_THREADS, "opa")
         self._own = threading.local()
         self._connections = set[http.client.HTTPConnection]()
+        self.is_up = True
+        """Whether the last question had an answer; so also before the first."""
+        self.outcomes: Counter[str] = Counter()
+        """What became of questions: answered, refused (another status than 200), timeout, unreachable, left_alone."""
 
     async def post(self, question: bytes) -> tuple[int, bytes]:
         """The status and the content of OPA's answer; raises Unavailable."""
-        self._breaker.must_let_through()
+        try:
+            self._breaker.must_let_through()
+        except Unavailable:
+            self.outcomes["left_alone"] += 1
+            raise
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                answer = await asyncio.wrap_future(self._threads.submit(self._post, question))
+                status, content = await asyncio.wrap_future(self._threads.submit(self._post, question))
         except TimeoutError as error:
-            self._breaker.failed()
-            raise Unavailable(f"OPA gave no answer within {self._timeout_seconds:g} s") from error
+            raise self._failed("timeout", f"OPA gave no answer within {self._timeout_seconds:g} s") from error
         except (OSError, http.client.HTTPException) as error:
-            self._breaker.failed()
-            raise Unavailable(f"OPA cannot be asked: {type(error).__name__}: {error}") from error
+            raise self._failed("unreachable", f"OPA cannot be asked: {type(error).__name__}: {error}") from error
         self._breaker.succeeded()
-        return answer
+        self.is_up = True
+        self.outcomes["answered" if status == HTTPStatus.OK else "refused"] += 1
+        return status, content
+
+    def _failed(self, outcome: str, why: str) -> Unavailable:
+        self._breaker.failed()
+        self.is_up = False
+        self.outcomes[outcome] += 1
+        return Unavailable(why)
 
     def close(self) -> None:
         """Ask no more. Threads that wait for an answer end with it, or with their time."""
@@ -96,13 +160,7 @@ class OpaClient:
                 return self._exchange(kept, question)
             except (ConnectionError, http.client.RemoteDisconnected):
                 pass  # it was closed while it rested: a question changes nothing, so it may be put again
-        return self._exchange(self._connect(), question)
-
-    def _connect(self) -> http.client.HTTPConnection:
-        seconds = self._timeout_seconds
-        if self._tls is not None:
-            return http.client.HTTPSConnection(self._host, self._port, timeout=seconds, context=self._tls)
-        return http.client.HTTPConnection(self._host, self._port, timeout=seconds)
+        return self._exchange(self._reach.connection(self._timeout_seconds), question)
 
     def _let_go(self, connection: http.client.HTTPConnection) -> None:
         self._connections.discard(connection)
@@ -112,7 +170,7 @@ class OpaClient:
         self._own.connection = None
         self._connections.add(connection)
         try:
-            connection.request("POST", self._path, question, _HEADERS)
+            connection.request("POST", self._path, question, self._reach.headers())
             response = connection.getresponse()
             content = response.read(MAX_ANSWER_BYTES + 1)
             if len(content) > MAX_ANSWER_BYTES:

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from authz.config import Settings
+from authz.config import OpaSettings, Settings
 from authz.core.errors import Place, Problem, Unusable
 from authz.policy.opa import OpaPolicy
-from authz.policy.opa_client import Breaker, OpaClient
+from authz.policy.opa_client import Breaker, OpaClient, OpaReach
 from authz.policy.plugin_question import PluginQuestion
 from authz.policy.question import FactsQuestion, Question
 from authz.ports import Decode
@@ -19,8 +19,23 @@ def make_opa(settings: Settings) -> OpaPolicy | None:
     if opa is None:
         return None
     breaker = Breaker(opa.max_failures, opa.rest_seconds)
-    client = OpaClient(opa.url, opa.timeout_seconds, breaker, opa.authorities_file)
-    return OpaPolicy(client, make_question(settings), guarded_headers(settings))
+    return OpaPolicy(
+        OpaClient(opa_reach(opa), opa.timeout_seconds, breaker), make_question(settings), guarded_headers(settings)
+    )
+
+
+def opa_reach(opa: OpaSettings) -> OpaReach:
+    """Where it is and what is shown to it; raises Unusable where a file cannot be used."""
+    files = opa.authorities_file, opa.certificate_file, opa.private_key_file, opa.token_file
+    reach = OpaReach(opa.url, opa.socket, *files)
+    try:
+        reach.connection(opa.timeout_seconds)
+        reach.headers()
+    except OSError as error:
+        named = next((file for file in files if file), Path(opa.url))
+        remedy = "Give a certificate with its key, and authorities, in PEM; a token file's first line is the token."
+        raise Unusable(Problem(Place(named), f"policy.opa cannot be used: {error}", remedy)) from error
+    return reach
 
 
 def make_question(settings: Settings) -> Question:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from authz.core.errors import Refused, Unavailable
 from authz.observe.gauges import Gauge
+from authz.policy.opa_client import OpaClient
 from authz.wiring.rules import Reload, Rules
 from authz.wiring.shadow import Shadow
 from authz.wiring.trust import Trust
@@ -59,6 +60,23 @@ def rules_gauges(rules: Rules, reload: Reload) -> tuple[Gauge, ...]:
         Gauge("authz.policy.age", "s", "Since the policies and the catalog in force were taken into use.", age),
         Gauge("authz.policy.loads", "{load}", "Changes taken into use.", lambda: [(float(reload.loads), _NOTHING)]),
         Gauge("authz.policy.refusals", "{load}", "Changes refused.", lambda: [(float(reload.refusals), _NOTHING)]),
+    )
+
+
+def opa_gauges(client: OpaClient) -> tuple[Gauge, ...]:
+    """Gauges of the OPA that decides hops."""
+
+    def questions() -> _Readings:
+        return [(float(count), {"authz.outcome": outcome}) for outcome, count in list(client.outcomes.items())]
+
+    return (
+        Gauge(
+            "authz.policy.engine.up",
+            "1",
+            "1 while the policy engine answers: its last answer came.",
+            lambda: [(float(client.is_up), _NOTHING)],
+        ),
+        Gauge("authz.policy.engine.questions", "{question}", "Questions by what became of them.", questions),
     )
 
 

@@ -23,7 +23,7 @@ from authz.tasks.token import TokenCarrier, TokenTerms
 from authz.tasks.token_keys import TokenKeys
 from authz.wire.denials import JsonRpcDenials
 from authz.wire.encode import Encoder
-from authz.wiring.engines import decode_for
+from authz.wiring.engines import decode_for, opa_reach
 from authz.wiring.trust import Trust
 
 _NS = 1_000_000_000
@@ -55,6 +55,9 @@ def read(config_file: Path, settings: Settings | None = None) -> Knowledge:
         catalog, unset = load_with_unset(settings.catalog.file)
     with collecting(problems):
         keys = token_keys(settings.tasks)
+    if settings.policy.opa is not None:
+        with collecting(problems):
+            opa_reach(settings.policy.opa)
     if problems:
         raise Unusable(*problems)
     return Knowledge(settings, trust, catalog, read_policy(settings, catalog), keys, tuple(unset))

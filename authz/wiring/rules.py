@@ -30,7 +30,7 @@ from authz.wiring.tasks import classes_of
 
 EVERY_SECONDS = 1.0
 """How often the files are looked at. A change must look the same twice before it is read: it is written by then."""
-_SWITCH_SECONDS = 0.0005
+_SWITCH_SECONDS = 0.0001
 _REST_SECONDS = 0.001
 
 _log = logging.getLogger("authz.rules")

@@ -20,7 +20,7 @@ from authz.server.health import Health
 from authz.server.life import Drain, Endpoint, Hooks, run
 from authz.wire.encode import FALLBACK
 from authz.wiring.engines import make_opa
-from authz.wiring.gauges import rules_gauges, shadow_gauges, trust_gauges
+from authz.wiring.gauges import opa_gauges, rules_gauges, shadow_gauges, trust_gauges
 from authz.wiring.knowledge import Knowledge, make_pipeline, read
 from authz.wiring.rules import Look, Reload, Rules, look_at
 from authz.wiring.shadow import Shadowing
@@ -53,10 +53,11 @@ async def _serve(knowledge: Knowledge, seen: Look, memory: Memory, store: TaskSt
     reload = Reload(settings, rules, seen)
     shadowing = Shadowing.of(settings, rules, reload)
     of_shadows = [gauge for each in shadowing for gauge in shadow_gauges(each.shadow, each.reload)]
-    gauges = (*trust_gauges(trust), *rules_gauges(rules, reload), *of_shadows)
+    opa = make_opa(settings)
+    of_opa = opa_gauges(opa.client) if opa else ()
+    gauges = (*trust_gauges(trust), *rules_gauges(rules, reload), *of_shadows, *of_opa)
     telemetry = make_telemetry("authz", __version__, gauges)
     make_first_key(knowledge)
-    opa = make_opa(settings)
     pipeline = replace(make_pipeline(knowledge, memory), catalog=rules, policy=opa or rules)
     checks = Checks(
         pipeline,

@@ -46,7 +46,7 @@ def mesh(yard: Yard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]
     folder = tmp_path_factory.mktemp("opa")
     (folder / "policy.rego").write_text(POLICY)
     with running_opa(folder) as address:
-        opa = {"url": f"{address}/v1/data/envoy/authz/result", "timeout_seconds": 5.0}
+        opa = {"url": f"http://{address}/v1/data/envoy/authz/result", "timeout_seconds": 5.0}
         policy = {"engine": "opa", "input": "opa-envoy-plugin", "directory": "policies", "opa": opa}
         with running(yard, tmp_path_factory.mktemp("world"), policy=policy) as found:
             yield found

@@ -27,7 +27,7 @@ from authz.core.query import Query
 from authz.core.reasons import Reason
 from authz.core.record import Record
 from authz.policy.opa import OpaPolicy, verdict_of
-from authz.policy.opa_client import MAX_ANSWER_BYTES, Breaker, OpaClient
+from authz.policy.opa_client import MAX_ANSWER_BYTES, Breaker, OpaClient, OpaReach
 from authz.policy.question import FactsQuestion
 from authz.server.checks import Checks
 from authz.wire.encode import FALLBACK
@@ -130,7 +130,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 def engine(url: str, timeout_seconds: float = 2.0, max_failures: int = 100) -> OpaPolicy:
     """OPA at that address."""
-    return OpaPolicy(OpaClient(url, timeout_seconds, Breaker(max_failures, 60.0)), FactsQuestion({}), GUARDED)
+    return OpaPolicy(OpaClient(OpaReach(url), timeout_seconds, Breaker(max_failures, 60.0)), FactsQuestion({}), GUARDED)
 
 
 def hop(
@@ -322,12 +322,14 @@ def real_opa(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("opa")
     (folder / "decision.rego").write_text(block("rego"))
     with running_opa(folder, "--set", "decision_logs.console=true") as address:
-        yield address + RULE
+        yield f"http://{address}{RULE}"
 
 
 def test_the_real_opa_decides_as_the_page_says(world: World, real_opa: str) -> None:
     """With the Rego of docs/opa.md: a read is allowed and names its policy, and OPA's decision id is in the record."""
-    opa = OpaPolicy(OpaClient(real_opa, 5.0, Breaker(5, 1.0)), FactsQuestion({"support": (SUPPORT,)}), GUARDED)
+    opa = OpaPolicy(
+        OpaClient(OpaReach(real_opa), 5.0, Breaker(5, 1.0)), FactsQuestion({"support": (SUPPORT,)}), GUARDED
+    )
     (((status, _), record),) = hop(world, opa)
     assert status == 200
     assert isinstance(record.decision, Allow)
@@ -397,7 +399,9 @@ def test_a_question_of_the_real_opa_can_step_up(world: World, real_opa: str) -> 
     mail = replace(query, operation=replace(query.operation, classes=frozenset({ActionClass.EGRESS})))
 
     async def ask() -> Decision:
-        opa = OpaPolicy(OpaClient(real_opa, 5.0, Breaker(5, 1.0)), FactsQuestion({"support": (SUPPORT,)}), GUARDED)
+        opa = OpaPolicy(
+            OpaClient(OpaReach(real_opa), 5.0, Breaker(5, 1.0)), FactsQuestion({"support": (SUPPORT,)}), GUARDED
+        )
         with pytest.raises(Lacks) as lacks:
             opa.decide(mail)
         (consult,) = lacks.value.wants

@@ -27,7 +27,7 @@ from authz.core.spiffe import SpiffeId
 from authz.core.task import Grant
 from authz.demo.ca import DevelopmentCa
 from authz.policy.opa import OpaPolicy
-from authz.policy.opa_client import Breaker, OpaClient
+from authz.policy.opa_client import Breaker, OpaClient, OpaReach
 from authz.policy.plugin_question import PluginQuestion
 from authz.policy.plugin_result import amendments_of
 from authz.policy.result import verdict_of_result
@@ -178,9 +178,9 @@ class Bench:
     def answer(self, case: dict[str, Any]) -> tuple[CheckResponse, Record]:
         """What Envoy is told of the case, and the record."""
         put_policy(self.opa, case["rego"])
-        url = f"{self.opa}/v1/{case['query'].replace('.', '/')}"
+        url = f"http://{self.opa}/v1/{case['query'].replace('.', '/')}"
         settings = read(self.world.config_file).settings
-        client = OpaClient(url, 5.0, Breaker(5, 1.0))
+        client = OpaClient(OpaReach(url), 5.0, Breaker(5, 1.0))
         opa = OpaPolicy(client, make_question(settings), guarded_headers(settings))
         running, kept = self.world.pipeline(), Kept()
         checks = Checks(

@@ -16,24 +16,27 @@ from tests.support.servers import free_port, until
 
 
 def opa_program() -> str:
-    """The program; skips where there is none."""
+    """The program; skips where there is none, unless AUTHZ_OPA says that there must be."""
     cache = os.environ.get("AUTHZ_CACHE") or f"{os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'}/authz"
     found = shutil.which("opa", path=f"{cache}/opa/bin") or shutil.which("opa")
     if found is None:
+        if os.environ.get("AUTHZ_OPA"):
+            pytest.fail("there is no opa, though AUTHZ_OPA says that there is one")
         pytest.skip("there is no opa: make opa builds it")
     return found
 
 
 @contextmanager
-def running_opa(folder: Path, *options: str) -> Iterator[str]:
-    """Its address while the block runs, with the policies of the folder; its log is the folder's file `log`."""
+def running_opa(folder: Path, *options: str, socket_file: Path | None = None) -> Iterator[str]:
+    """Its HOST:PORT while the block runs, with the policies of the folder; its log is the folder's file `log`."""
     port = free_port()
-    command = [opa_program(), "run", "--server", "--disable-telemetry", "--addr", f"127.0.0.1:{port}", *options]
+    address = f"127.0.0.1:{port}" if socket_file is None else f"unix://{socket_file}"
+    command = [opa_program(), "run", "--server", "--disable-telemetry", "--addr", address, *options]
     with (folder / "log").open("w") as log:
         process = subprocess.Popen([*command, str(folder)], stdout=log, stderr=log)
     try:
-        until(lambda: _accepts(port))
-        yield f"http://127.0.0.1:{port}"
+        until(lambda: _accepts(port) if socket_file is None else socket_file.exists())
+        yield f"127.0.0.1:{port}"
     finally:
         process.terminate()
         process.wait()
@@ -41,7 +44,7 @@ def running_opa(folder: Path, *options: str) -> Iterator[str]:
 
 def put_policy(address: str, text: str) -> None:
     """Give OPA this module in place of the last one that was given so."""
-    connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=10)
+    connection = http.client.HTTPConnection(address, timeout=10)
     connection.request("PUT", "/v1/policies/given", text.encode(), {"Content-Type": "text/plain"})
     response = connection.getresponse()
     assert response.status == 200, response.read()

@@ -32,6 +32,7 @@ class ServerSettings(Document):
     check_timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 0.15  # below Envoy's ext_authz timeout
     max_request_bytes: Annotated[int, Field(ge=65536, le=256 * 1024 * 1024)] = 16 * 1024 * 1024  # above Envoy's limit
     max_connection_age_seconds: Annotated[int, Field(ge=1)] = 600  # so that connections spread over new replicas
+    lane: Literal["auto", "fast", "portable"] = "auto"  # auto: fast where grpcio is one that was tried
 
     @model_validator(mode="after")
     def _as_the_transport_needs(self) -> Self:

@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from authz.core.acts import Conflict, NoSuchTask
@@ -34,6 +35,17 @@ class Peer(NamedTuple):
 
 UNKNOWN = Peer()
 
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A check that was begun, and cannot be answered from memory alone."""
+
+    arrival: Arrival
+    message: bytes
+    outcome: Answer | Needs
+    started: float
+
+
 MAX_ROUNDS = 8
 """How often a check may be run again: for what its story lacks, and where others overtook it in the store."""
 _DEADLINE_MARGIN_SECONDS = 0.01
@@ -43,7 +55,7 @@ _log = logging.getLogger("authz.server")
 
 
 class Checks:
-    """Answers checks. One event loop's thread uses it."""
+    """Answers checks. For one thread at a time."""
 
     def __init__(  # noqa: PLR0913  the parts it joins
         self,
@@ -81,21 +93,39 @@ class Checks:
         remaining_seconds: float | None = None,
     ) -> bytes:
         """The CheckResponse for a CheckRequest; a denial where anything went wrong."""
+        begun = self.begin(message, metadata, peer)
+        return begun if isinstance(begun, bytes) else await self.finish(begun, remaining_seconds)
+
+    def begin(self, message: bytes, metadata: Metadata, peer: Peer = UNKNOWN) -> "bytes | Pending":
+        """The answer, where memory has all that it takes; else what `finish` needs. Waits for nothing."""
         started = time.perf_counter()
         try:
             arrival = arrive(metadata, peer)
             outcome = self._try(arrival, message)
             if isinstance(outcome, Needs) or outcome.provided is not None:
-                budget = self._timeout_seconds
-                if remaining_seconds is not None:
-                    budget = min(budget, remaining_seconds - _DEADLINE_MARGIN_SECONDS)
-                outcome = await self._settle(arrival, message, outcome, budget)
+                return Pending(arrival, message, outcome, started)
             return self._conclude(outcome, started)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:  # noqa: BLE001  what is raised here would reach Envoy as an error, and could be an allow
+            return self._denied()
+
+    async def finish(self, pending: "Pending", remaining_seconds: float | None = None) -> bytes:
+        """The answer to a check that was begun, after what it lacks was fetched and what it provides for was kept."""
+        budget = self._timeout_seconds
+        if remaining_seconds is not None:
+            budget = min(budget, remaining_seconds - _DEADLINE_MARGIN_SECONDS)
+        try:
+            outcome = await self._settle(pending.arrival, pending.message, pending.outcome, budget)
+            return self._conclude(outcome, pending.started)
         except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
             raise  # there is nobody to answer any more
-        except BaseException:  # noqa: BLE001  what is raised here would reach Envoy as an error, and could be an allow
-            _log.exception("a check failed outside its pipeline; it was denied")
-            return self._fallback
+        except BaseException:  # noqa: BLE001  as above
+            return self._denied()
+
+    def _denied(self) -> bytes:
+        _log.exception("a check failed outside its pipeline; it was denied")
+        return self._fallback
 
     def _try(self, arrival: Arrival, message: bytes) -> Answer | Needs:
         self._tasks.peek()

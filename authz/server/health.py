@@ -4,6 +4,7 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health import OVERALL_HEALTH, aio
 
 AUTHORIZATION = "envoy.service.auth.v3.Authorization"
+_NAMES = (OVERALL_HEALTH, AUTHORIZATION)
 
 
 class Health:
@@ -11,6 +12,11 @@ class Health:
 
     def __init__(self) -> None:
         self.servicer = aio.HealthServicer()
+        self._status = health_pb2.HealthCheckResponse.UNKNOWN
+
+    def status_of(self, service: str) -> int | None:
+        """The state of that name; None for a name that is not ours. From any thread."""
+        return int(self._status) if service in _NAMES else None
 
     async def set_serving(self) -> None:
         """Callers may send checks."""
@@ -21,5 +27,6 @@ class Health:
         await self._set(health_pb2.HealthCheckResponse.NOT_SERVING)
 
     async def _set(self, status: int) -> None:
-        for name in (OVERALL_HEALTH, AUTHORIZATION):
+        self._status = status
+        for name in _NAMES:
             await self.servicer.set(name, status)

@@ -14,14 +14,18 @@ from authz.observe.audit import JsonLinesAudit
 from authz.observe.fanout import Fanout
 from authz.observe.log import LogObserver
 from authz.observe.otel import make_telemetry
-from authz.server.aio import Limits, make_health_server, make_server
+from authz.server.aio import make_health_server
 from authz.server.checks import Checks
 from authz.server.health import Health
+from authz.server.lane import Soon
 from authz.server.life import Drain, Endpoint, Hooks, run
+from authz.server.transport import Limits
+from authz.server.turns import Turns
 from authz.wire.encode import FALLBACK
 from authz.wiring.engines import make_opa
 from authz.wiring.gauges import opa_gauges, rules_gauges, shadow_gauges, trust_gauges
 from authz.wiring.knowledge import Knowledge, make_pipeline, read
+from authz.wiring.lanes import choose_lane, loop_of, make_transport
 from authz.wiring.rules import Look, Reload, Rules, look_at
 from authz.wiring.shadow import Shadowing
 from authz.wiring.stores import TaskStore, open_store
@@ -36,16 +40,20 @@ def serve(config_file: Path) -> None:
     started = time.perf_counter()
     settings = load_settings(config_file)
     seen = look_at(settings)  # before they are read: a write between the two is a change
-    asyncio.run(_open(read(config_file, settings), seen, started))
+    turns = choose_lane(settings.server, config_file)
+    with asyncio.Runner(loop_factory=None if turns is None else lambda: loop_of(turns)) as runner:
+        runner.run(_open(read(config_file, settings), seen, turns, started))
 
 
-async def _open(knowledge: Knowledge, seen: Look, started: float) -> None:
+async def _open(knowledge: Knowledge, seen: Look, turns: Turns | None, started: float) -> None:
     memory = Memory(knowledge.settings.tasks.max_remembered)
     async with open_store(knowledge.settings.tasks, memory) as store:
-        await _serve(knowledge, seen, memory, store, started)
+        await _serve(knowledge, seen, memory, store, turns, started)
 
 
-async def _serve(knowledge: Knowledge, seen: Look, memory: Memory, store: TaskStore, started: float) -> None:
+async def _serve(  # noqa: PLR0913, PLR0917  what was opened before
+    knowledge: Knowledge, seen: Look, memory: Memory, store: TaskStore, turns: Turns | None, started: float
+) -> None:
     settings = knowledge.settings
     audit = JsonLinesAudit(settings.audit.file, settings.audit.values)
     health, trust = Health(), knowledge.trust
@@ -67,11 +75,11 @@ async def _serve(knowledge: Knowledge, seen: Look, memory: Memory, store: TaskSt
         Fanout((LogObserver(), *telemetry.observers, *(each.shadow for each in shadowing))),
         fallback=FALLBACK,
         timeout_seconds=settings.server.check_timeout_seconds,
-        later=asyncio.get_running_loop().call_soon,
+        later=asyncio.get_running_loop().call_soon if turns is None else Soon(asyncio.get_running_loop()),
         engine=opa,
     )
     trust.start()
-    endpoints = _endpoints(settings.server, trust, checks, health)
+    endpoints = _endpoints(settings.server, trust, checks, health, turns)
     if settings.tasks.service is not None:
         tasks = make_task_server(knowledge, store, audit, rules, rules.classes_of)
         endpoints = (*endpoints, Endpoint("tasks", tasks, settings.tasks.service.listen, trust.tls_material))
@@ -112,10 +120,13 @@ def _reopen(audit: JsonLinesAudit) -> None:
         _log.info("audit log reopened")
 
 
-def _endpoints(server: ServerSettings, trust: Trust, checks: Checks, health: Health) -> tuple[Endpoint, ...]:
+def _endpoints(
+    server: ServerSettings, trust: Trust, checks: Checks, health: Health, turns: Turns | None
+) -> tuple[Endpoint, ...]:
     tls = trust.tls_material if server.transport == "tls" else None
     limits = Limits(server.max_request_bytes, server.max_connection_age_seconds)
-    checking = Endpoint("checks", make_server(checks.answer, health, limits), server.listen, tls)
+    transport = make_transport(checks, health, limits, turns)
+    checking = Endpoint("checks", transport, server.listen, tls)
     if server.health_listen is None:
         return (checking,)
     # Health first: while our own certificate is waited for, it can say so.

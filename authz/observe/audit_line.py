@@ -114,17 +114,17 @@ def _outcome(decision: Decision, long: int) -> tuple[str, str, str]:
 def _caller(identity: Identity | None) -> tuple[str, str]:
     if identity is None:
         return _NULL, _NULL
-    return _text(identity.spiffe_id.uri, _AGENT), f'"{identity.proof.value}"'
+    return _known(identity.spiffe_id.uri, _AGENT), f'"{identity.proof.value}"'
 
 
 def _asker(asker: Asker | None) -> str:
-    return _NULL if asker is None or asker.spiffe_id is None else _text(asker.spiffe_id.uri, _NAME)
+    return _NULL if asker is None or asker.spiffe_id is None else _known(asker.spiffe_id.uri, _NAME)
 
 
 def _task(task: Task | None) -> tuple[str, str, str]:
     if task is None:
         return _NULL, _NULL, _NULL
-    return _text(task.id, _WORD), _text(task.owner, _NAME), _text(task.purpose, _NAME)
+    return _known(task.id, _WORD), _known(task.owner, _NAME), _known(task.purpose, _NAME)
 
 
 def _chain(errand: Errand | None) -> str:
@@ -142,10 +142,10 @@ def _attempt(hop: Hop | None) -> tuple[str, str, str, str, str, str]:
         return _NULL, _NULL, _NULL, _NULL, _NULL, _NULL
     operation = hop.operation
     return (
-        _text(operation.action, _WORD),
+        _known(operation.action, _WORD),
         _classes(operation.classes),
-        _text(operation.resource, _NAME),
-        _text(operation.dataset, _WORD),
+        _known(operation.resource, _NAME),
+        _known(operation.dataset, _WORD),
         f'"{operation.sensitivity}"',
         _text(hop.arguments_digest, _DIGEST),
     )
@@ -154,13 +154,13 @@ def _attempt(hop: Hop | None) -> tuple[str, str, str, str, str, str]:
 def _asked(request: Request | None, long: int) -> tuple[str, str, str]:
     if request is None:
         return _NULL, _NULL, _NULL
-    return _text(request.method, _METHOD), _text(request.host, _NAME), _text(request.path_without_query, long)
+    return _known(request.method, _METHOD), _known(request.host, _NAME), _text(request.path_without_query, long)
 
 
 def _policy(verdict: Verdict | None) -> tuple[str, str]:
     if verdict is None:
         return _NULL, _NULL
-    return _text(verdict.version, _WORD), "true" if verdict.from_cache else "false"
+    return _known(verdict.version, _WORD), "true" if verdict.from_cache else "false"
 
 
 def _question(record: Record, values: frozenset[str]) -> str:
@@ -237,7 +237,7 @@ def _texts(texts: Iterable[str], room: int) -> str:
     """A JSON array of the texts; where they are too many, the last that is written is an ellipsis."""
     written: list[str] = []
     for text in texts:
-        quoted = _text(text, _WORD)
+        quoted = _known(text, _WORD)
         room -= len(quoted) + 1
         if room < 0:
             written.append(f'"{_CUT}"')
@@ -262,3 +262,7 @@ def _text(text: str, most: int) -> str:
         return quoted
     whole = _WHOLE_CHARACTERS.match(quoted, 1, 1 + most - len(_CUT))
     return f'"{whole[0] if whole else ""}{_CUT}"'
+
+
+_known = lru_cache(maxsize=4096)(_text)
+"""For texts that many records have."""

@@ -16,7 +16,7 @@ from authz.server.tls import TlsSource
 from authz.server.transport import Limits, peer_of
 from authz.server.turns import Turns
 
-_CHECK = f"/{AUTHORIZATION}/Check"
+CHECK = f"/{AUTHORIZATION}/Check"
 _HEALTH = "/grpc.health.v1.Health/Check"
 _NOT_FOUND = 5
 _SOON_SECONDS = 0.01
@@ -30,7 +30,7 @@ class FastLane:
         self._has_tls = False
         self._loop = asyncio.get_running_loop()
         self._waiting = set[asyncio.Task[None]]()
-        methods = {_CHECK: self._check, _HEALTH: self._tell_health}
+        methods = {CHECK: self._check, _HEALTH: self._tell_health}
         self._server = QueueServer(methods, limits, fallback=fallback)
 
     @property

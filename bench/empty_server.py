@@ -1,4 +1,4 @@
-"""The yardstick: an empty handler on a transport of ours, `python -m bench.empty_server LANE ADDRESS`. SIGTERM ends it."""
+"""The yardstick: an empty handler on a transport of ours: `python -m bench.empty_server LANE ADDRESS`."""
 
 import asyncio
 import sys

@@ -7,7 +7,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import grpc
 import grpc.aio
@@ -24,31 +26,50 @@ BOUND_RATIO = 1.4
 Ask = Callable[..., Awaitable[bytes]]
 
 
+class Asked(NamedTuple):
+    """A server process, and what it is asked."""
+
+    pid: int
+    address: str
+    message: bytes
+
+
 def rows() -> Iterator[Row]:
-    """`grpc_cached_over_empty`."""
+    """`grpc_cached_over_empty`, and `grpc_fast_over_portable`."""
+    with ExitStack() as stack:
+        fast, portable = (stack.enter_context(_server(lane)) for lane in ("fast", "portable"))
+        address = f"127.0.0.1:{free_port()}"
+        empty = subprocess.Popen([sys.executable, "-m", "bench.empty_server", "fast", address])
+        stack.callback(empty.wait)
+        stack.callback(empty.terminate)
+        over_empty = asyncio.run(compare(fast, Asked(empty.pid, address, fast.message)))
+        over_portable = asyncio.run(compare(fast, portable))
+    how = f"server CPU, {ROUNDS} rounds of {CALLS} calls each in turn, {CONCURRENCY} at a time, ratio of the medians"
+    yield Row("grpc_cached_over_empty", over_empty, "ratio", BOUND_RATIO, f"{how}; both in the fast lane")
+    yield Row("grpc_fast_over_portable", over_portable, "ratio", 1, f"{how}; the same check in each lane")
+
+
+@contextmanager
+def _server(lane: str) -> Iterator[Asked]:
+    """Our server, in that lane."""
     with tempfile.TemporaryDirectory() as folder:
-        address, empty_address = (f"127.0.0.1:{free_port()}" for _ in range(2))
-        settings = {"listen": address, "transport": "plaintext", "drain_seconds": 0}
+        address = f"127.0.0.1:{free_port()}"
+        settings = {"listen": address, "transport": "plaintext", "drain_seconds": 0, "lane": lane}
         world = World(Path(folder), settings={"server": settings})
         message = world.check(world.start_task().id)
-        empty = subprocess.Popen([sys.executable, "-m", "bench.empty_server", empty_address])
-        try:
-            with serve(world.config_file, address) as server:
-                ratio = asyncio.run(compare((server.process.pid, address), (empty.pid, empty_address), message))
-        finally:
-            empty.terminate()
-            empty.wait()
-    how = f"server CPU, {ROUNDS} rounds of {CALLS} calls each in turn, {CONCURRENCY} at a time, ratio of the medians"
-    yield Row("grpc_cached_over_empty", ratio, "ratio", BOUND_RATIO, how)
+        with serve(world.config_file, address) as server:
+            yield Asked(server.process.pid, address, message)
 
 
-async def compare(ours: tuple[int, str], yardstick: tuple[int, str], message: bytes) -> float:
-    """CPU of one call at our server over that at the yardstick; each is a process and its address."""
-    async with grpc.aio.insecure_channel(ours[1]) as channel, grpc.aio.insecure_channel(yardstick[1]) as other:
-        asks = [(pid, each.unary_unary(CHECK)) for pid, each in ((ours[0], channel), (yardstick[0], other))]
-        for _, ask in asks:
-            await load(ask, message, 1000)
-        rounds = [[await cpu_seconds_of_load(pid, ask, message) for pid, ask in asks] for _ in range(ROUNDS)]
+async def compare(one: Asked, other: Asked) -> float:
+    """CPU of one call at the one over that at the other."""
+    async with grpc.aio.insecure_channel(one.address) as channel, grpc.aio.insecure_channel(other.address) as another:
+        asks = [(one, channel.unary_unary(CHECK)), (other, another.unary_unary(CHECK))]
+        for asked, ask in asks:
+            await load(ask, asked.message, 1000)
+        rounds = [
+            [await cpu_seconds_of_load(asked.pid, ask, asked.message) for asked, ask in asks] for _ in range(ROUNDS)
+        ]
     return statistics.median(row[0] for row in rounds) / statistics.median(row[1] for row in rounds)
 
 

@@ -110,6 +110,12 @@ def test_the_rules_touch_nothing_of_the_world(path: Path) -> None:
     assert not [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, awaiting)]
 
 
+def test_only_the_queue_touches_what_is_not_public_in_grpc() -> None:
+    """A mistake with it ends the process, so there is one place where one can be made."""
+    users = {name(path) for path in modules() if any(each.startswith("grpc._") for each in imported(path))}
+    assert users == {"authz/server/queue.py"}
+
+
 def test_only_encode_makes_a_check_response() -> None:
     """The name CheckResponse occurs as code in one module, so that there is one place where an allow is made."""
     makers = {

@@ -26,6 +26,7 @@ from tests.support.world import ENVOY, SUPPORT, World
 SERVICE = "envoy.service.auth.v3.Authorization"
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+LANES = ["fast", "portable"]
 
 
 def settings(listen: str, **more: object) -> dict[str, object]:
@@ -33,11 +34,17 @@ def settings(listen: str, **more: object) -> dict[str, object]:
     return {"server": {"listen": listen, "transport": "plaintext", "drain_seconds": 0, "stop_grace_seconds": 1, **more}}
 
 
+@pytest.fixture(scope="module", params=LANES)
+def lane(request: pytest.FixtureRequest) -> str:
+    """Each lane: what holds for one holds for the other."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, Server]]:
+def server(lane: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, Server]]:
     """One plain-text server for the tests that only ask."""
     address = f"127.0.0.1:{free_port()}"
-    world = World(tmp_path_factory.mktemp("serve"), settings=settings(address))
+    world = World(tmp_path_factory.mktemp("serve"), settings=settings(address, lane=lane))
     with serve(world.config_file, address) as running:
         yield world, running
 
@@ -92,10 +99,10 @@ def test_it_says_where_it_listens(server: tuple[World, Server]) -> None:
     assert "serving after" in running.log()
 
 
-def test_it_answers_on_a_unix_socket(tmp_path: Path) -> None:
+def test_it_answers_on_a_unix_socket(lane: str, tmp_path: Path) -> None:
     """A sidecar on the same host may ask through a socket file."""
     address = f"unix:{tmp_path}/authz.sock"
-    world = World(tmp_path, settings=settings(address))
+    world = World(tmp_path, settings=settings(address, lane=lane))
     with serve(world.config_file, address) as running:
         task = world.start_task()
         assert running.check(world.check(task.id)).status.code == 0
@@ -124,11 +131,11 @@ class Guarded:
 
 
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+def guarded(lane: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     """One guarded server for the tests that only ask."""
     port, health_address = free_port(), f"127.0.0.1:{free_port()}"
     listen = {"listen": f"127.0.0.1:{port}", "health_listen": health_address}
-    world = World.guarded(tmp_path_factory.mktemp("guarded"), server=listen)
+    world = World.guarded(tmp_path_factory.mktemp("guarded"), server={**listen, "lane": lane})
     address = f"localhost:{port}"
     with serve(world.config_file, address, credentials(world, world.svid(ENVOY))) as running:
         yield Guarded(world, running, health_address)
@@ -197,10 +204,10 @@ def reason_of(response: CheckResponse) -> str:
     return response.dynamic_metadata.fields["reason"].string_value
 
 
-def test_it_drains_before_it_stops(tmp_path: Path) -> None:
+def test_it_drains_before_it_stops(lane: str, tmp_path: Path) -> None:
     """After SIGTERM it says NOT_SERVING and still answers, loses no check, and exits with 0."""
     address = f"127.0.0.1:{free_port()}"
-    world = World(tmp_path, settings=settings(address, drain_seconds=60))
+    world = World(tmp_path, settings=settings(address, lane=lane, drain_seconds=60))
     message = world.check(world.start_task().id)
     with serve(world.config_file, address) as running, running.channel() as channel:
         ask = channel.unary_unary(CHECK)
@@ -214,10 +221,10 @@ def test_it_drains_before_it_stops(tmp_path: Path) -> None:
         assert "draining" in running.log()
 
 
-def test_calls_in_flight_are_answered_before_it_stops(tmp_path: Path) -> None:
+def test_calls_in_flight_are_answered_before_it_stops(lane: str, tmp_path: Path) -> None:
     """Callers that ask without a pause until health says NOT_SERVING get an answer to each of their checks."""
     address = f"127.0.0.1:{free_port()}"
-    world = World(tmp_path, settings=settings(address, drain_seconds=3))
+    world = World(tmp_path, settings=settings(address, lane=lane, drain_seconds=3))
     message = world.check(world.start_task().id)
     answered: list[int] = []
     leave = threading.Event()
@@ -241,10 +248,10 @@ def test_calls_in_flight_are_answered_before_it_stops(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_second_signal_ends_the_draining(tmp_path: Path, number: int) -> None:
+def test_a_second_signal_ends_the_draining(lane: str, tmp_path: Path, number: int) -> None:
     """An operator in a hurry says it twice."""
     address = f"127.0.0.1:{free_port()}"
-    world = World(tmp_path, settings=settings(address, drain_seconds=60))
+    world = World(tmp_path, settings=settings(address, lane=lane, drain_seconds=60))
     with serve(world.config_file, address) as running:
         running.process.send_signal(number)
         time.sleep(0.2)
@@ -252,10 +259,10 @@ def test_a_second_signal_ends_the_draining(tmp_path: Path, number: int) -> None:
         assert running.process.wait(timeout=90) == 0
 
 
-def test_a_port_that_is_taken_is_said_plainly(server: tuple[World, Server], tmp_path: Path) -> None:
+def test_a_port_that_is_taken_is_said_plainly(lane: str, server: tuple[World, Server], tmp_path: Path) -> None:
     """Exit status 1 and one message with the address; no traceback."""
     _, running = server
-    world = World(tmp_path, settings=settings(running.address))
+    world = World(tmp_path, settings=settings(running.address, lane=lane))
     command = [sys.executable, "-m", "authz", "serve", "--config", str(world.config_file)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
     assert ended.returncode == 1
@@ -263,10 +270,10 @@ def test_a_port_that_is_taken_is_said_plainly(server: tuple[World, Server], tmp_
     assert "Traceback" not in ended.stderr
 
 
-def test_audit_lines_tell_of_every_check(tmp_path: Path) -> None:
+def test_audit_lines_tell_of_every_check(lane: str, tmp_path: Path) -> None:
     """Ten allowed and ten denied checks are twenty lines, in order, written before their answers."""
     address = f"127.0.0.1:{free_port()}"
-    world = World(tmp_path, settings=settings(address))
+    world = World(tmp_path, settings=settings(address, lane=lane))
     with serve(world.config_file, address) as running, running.channel() as channel:
         task = world.start_task()
         ask = channel.unary_unary(CHECK)
@@ -277,10 +284,10 @@ def test_audit_lines_tell_of_every_check(tmp_path: Path) -> None:
     assert ['"decision":"allow"' in line for line in lines] == [True, False] * 10
 
 
-def test_a_rotated_audit_log_is_reopened_on_sighup(tmp_path: Path) -> None:
+def test_a_rotated_audit_log_is_reopened_on_sighup(lane: str, tmp_path: Path) -> None:
     """After the file was renamed and SIGHUP sent, lines go into a new file, and none is lost."""
     address = f"127.0.0.1:{free_port()}"
-    world = World(tmp_path, settings=settings(address))
+    world = World(tmp_path, settings=settings(address, lane=lane))
     log, old = tmp_path / "audit.jsonl", tmp_path / "audit.jsonl.1"
     with serve(world.config_file, address) as running:
         running.check(world.check(None))
@@ -291,22 +298,22 @@ def test_a_rotated_audit_log_is_reopened_on_sighup(tmp_path: Path) -> None:
     assert [len(file.read_text().splitlines()) for file in (old, log)] == [1, 1]
 
 
-def test_a_full_audit_log_denies(tmp_path: Path) -> None:
+def test_a_full_audit_log_denies(lane: str, tmp_path: Path) -> None:
     """With the audit log on a full device, what would be allowed is denied with 503."""
     if not os.path.exists("/dev/full"):  # noqa: PTH110  a device, not a path of ours
         pytest.skip("this machine has no /dev/full")
     address = f"127.0.0.1:{free_port()}"
-    world = World(tmp_path, settings={**settings(address), "audit": {"file": "/dev/full"}})
+    world = World(tmp_path, settings={**settings(address, lane=lane), "audit": {"file": "/dev/full"}})
     with contextlib.ExitStack() as stack:
         running = stack.enter_context(serve(world.config_file, address))
         task = world.start_task()
         assert running.check(world.check(task.id)).denied_response.status.code == 503
 
 
-def test_changed_policies_count_without_a_restart_and_bad_ones_never(tmp_path: Path) -> None:
+def test_changed_policies_count_without_a_restart_and_bad_ones_never(lane: str, tmp_path: Path) -> None:
     """SIGHUP takes a changed policy set into use; a bad one leaves the last in force, and health as it is."""
     address = f"127.0.0.1:{free_port()}"
-    world = World(tmp_path, settings=settings(address))
+    world = World(tmp_path, settings=settings(address, lane=lane))
     hop, policies = world.check(world.start_task().id), tmp_path / "policies" / "crm.cedar"
     with serve(world.config_file, address) as running:
         assert running.check(hop).status.code == 0

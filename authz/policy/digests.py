@@ -12,7 +12,7 @@ from authz.core.errors import Place, Problem, Unusable
 from authz.documents import read
 
 _LINE = re.compile(r"([0-9a-f]{64}) [ *](?:\./)?([^/]+)")
-_REMEDY = "Write it anew when the policies are whole: sha256sum *.cedar."
+_REMEDY = "Write it anew when the policies are whole: sha256sum *.cedar, or *.rego data.json."
 
 
 def mismatches(digests_file: Path, found: Mapping[Path, str]) -> Iterator[Problem]:

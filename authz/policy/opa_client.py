@@ -1,7 +1,6 @@
 """A question's bytes in, OPA's status and answer out, within a time that is kept; or Unavailable.
 
-Connections are kept open, each by a thread of its own. Where OPA fails again and again it is left alone for a while,
-so that checks fail at once instead of each waiting in vain.
+Connections are kept open, each by a thread of its own.
 """
 
 import asyncio
@@ -10,9 +9,7 @@ import re
 import socket
 import ssl
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -20,41 +17,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from authz.core.errors import Unavailable
+from authz.policy.breaker import Breaker
 
 MAX_ANSWER_BYTES = 65_536
 _THREADS = 16
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, 2.1
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
-
-
-@dataclass(slots=True)
-class Breaker:
-    """Lets no question through for `rest_seconds` after `max_failures` in a row; then one, on which it depends."""
-
-    max_failures: int
-    rest_seconds: float
-    clock: Callable[[], float] = time.monotonic
-    _failures: int = 0
-    _closed_until: float = 0.0
-
-    def must_let_through(self) -> None:
-        """A question may be asked; raises Unavailable."""
-        if self._failures < self.max_failures:
-            return
-        now = self.clock()
-        if now < self._closed_until:
-            raise Unavailable(f"OPA failed {self._failures} times in a row; it is asked again in a moment")
-        self._closed_until = now + self.rest_seconds  # this one tries, and the others wait for what it finds
-
-    def succeeded(self) -> None:
-        """OPA answered."""
-        self._failures = 0
-
-    def failed(self) -> None:
-        """OPA gave no answer."""
-        self._failures += 1
-        if self._failures >= self.max_failures:
-            self._closed_until = self.clock() + self.rest_seconds
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,106 @@
-"""The policy engine that decides hops, where it is another than Cedar."""
+"""The policy engines: how each reads its policies, and the one that is asked in another process.
 
+Policies in process are a `LoadedPolicy`, whichever language they are in; only the tools look at what is behind it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-from authz.config import OpaSettings, Settings
+from authz.config import OpaSettings, RegoSettings, Settings
 from authz.core.errors import Place, Problem, Unusable
+from authz.policy.breaker import Breaker
+from authz.policy.fields import Kind
 from authz.policy.opa import OpaPolicy
-from authz.policy.opa_client import Breaker, OpaClient, OpaReach
+from authz.policy.opa_client import OpaClient, OpaReach
 from authz.policy.plugin_question import PluginQuestion
 from authz.policy.question import FactsQuestion, Question
-from authz.ports import Decode
+from authz.policy.rego import RegoPolicy
+from authz.policy.rego_input import facts_input, plugin_input
+from authz.policy.rego_source import load_rego, rego_files
+from authz.policy.source import policy_files
+from authz.ports import Decode, Policy
 from authz.tasks.token import HEADER as TOKEN_HEADER
 from authz.wire.decode import decode, decode_with_attributes
+
+
+class LoadedPolicy(Policy, Protocol):
+    """Policies that are asked in process, and can be replaced by others."""
+
+    @property
+    def version(self) -> str:
+        """A digest of what they were read from."""
+        ...
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """The names of the policies, or of the rules."""
+        ...
+
+    def make_ready(self) -> Iterator[None]:
+        """In the thread that will ask them: make what belongs to that thread, a portion at a time."""
+        ...
+
+    def leave(self) -> None:
+        """In that thread, once it asks them no more: let go of what belongs to it."""
+        ...
+
+    def let_go(self, breathe: Callable[[], None]) -> None:
+        """In any thread: free the rest a portion at a time."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RegoTerms:
+    """How rules in Rego are asked in process."""
+
+    rule: str = "data.authz.decision"
+    sees_requests: bool = False
+    guarded: frozenset[str] = frozenset()  # headers that no policy changes
+    hidden: frozenset[str] = frozenset()  # headers that no policy sees
+
+    @classmethod
+    def of(cls, settings: Settings) -> "RegoTerms":
+        """As the settings say."""
+        rego = settings.policy.rego or RegoSettings()
+        sees_requests = settings.policy.input != "authz"
+        return cls(rego.rule, sees_requests, guarded_headers(settings), credential_headers(settings))
+
+    def load(
+        self,
+        folders: Path | tuple[Path, ...],
+        groups: Mapping[str, tuple[str, ...]],
+        arguments: Mapping[str, Kind],
+        digests_file: Path | None,
+    ) -> RegoPolicy:
+        """The rules there, for a catalog with these arguments; raises Unusable."""
+        if self.sees_requests:
+            words = plugin_input(PluginQuestion(groups, self.hidden), arguments)
+        else:
+            words = facts_input(groups, arguments)
+        return load_rego(folders, self.rule, words, self.guarded, digests_file)
+
+
+def is_rego(settings: Settings) -> bool:
+    """Whether the policies of the folder are in Rego. Beside an OPA they are Cedar's."""
+    return settings.policy.engine == "rego"
+
+
+def files_of(settings: Settings) -> list[Path]:
+    """The files of the policy set; raises Unusable where there is none."""
+    folder = settings.policy.directory
+    return rego_files(folder) if is_rego(settings) else policy_files(folder)
+
+
+def are_rego(places: tuple[Path, ...]) -> bool:
+    """Whether the policies there are in Rego; raises Unusable where they are in two languages."""
+    names = [each for place in places for each in (place.iterdir() if place.is_dir() else [place])]
+    found = {path.suffix for path in names if not path.name.startswith(".")} & {".rego", ".cedar"}
+    if len(found) > 1:
+        what = "holds policies in Cedar and in Rego, and one engine decides"
+        raise Unusable(Problem(Place(places[0]), what, "Keep them in folders of their own."))
+    return ".rego" in found
 
 
 def make_opa(settings: Settings) -> OpaPolicy | None:
@@ -61,9 +151,12 @@ def credential_headers(settings: Settings) -> frozenset[str]:
     return frozenset({TOKEN_HEADER, *([jwt.header] if jwt else [])})
 
 
-def must_decide_by_cedar(settings: Settings, config_file: Path) -> None:
-    """Cedar decides hops, so a tool may say how; raises Unusable."""
-    if settings.policy.engine != "cedar":
-        what = f"policy.engine is {settings.policy.engine}: its policies decide hops, and this tool knows Cedar's alone"
-        remedy = "Use the tools of OPA (opa test, opa eval) and its decision log, by the decision id in the audit log."
+def must_decide_in_process(settings: Settings, config_file: Path) -> None:
+    """Policies in process decide hops, so a tool may say how; raises Unusable."""
+    if settings.policy.engine == "opa":
+        what = "policy.engine is opa: its policies decide hops, and the tools know those that decide in process alone"
+        remedy = (
+            "Name the Rego files with --policy to ask them in process, or use the tools of OPA (opa test, opa eval) "
+            "and its decision log, by the decision id in the audit log."
+        )
         raise Unusable(Problem(Place(config_file), what, remedy))

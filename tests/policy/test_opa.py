@@ -26,8 +26,9 @@ from authz.core.outcome import Consult, Lacks
 from authz.core.query import Query
 from authz.core.reasons import Reason
 from authz.core.record import Record
+from authz.policy.breaker import Breaker
 from authz.policy.opa import OpaPolicy, verdict_of
-from authz.policy.opa_client import MAX_ANSWER_BYTES, Breaker, OpaClient, OpaReach
+from authz.policy.opa_client import MAX_ANSWER_BYTES, OpaClient, OpaReach
 from authz.policy.question import FactsQuestion
 from authz.server.checks import Checks
 from authz.wire.encode import FALLBACK
@@ -378,7 +379,7 @@ def test_a_candidate_beside_opa_is_refused(tmp_path: Path) -> None:
     """A candidate is compared with Cedar's policies, so a configuration that has it beside OPA does not start."""
     policy = {"engine": "opa", "directory": "policies", "shadow_directory": "policies"}
     world = World(tmp_path, settings={"policy": {**policy, "opa": {"url": f"http://127.0.0.1:8181{RULE}"}}})
-    with pytest.raises(Unusable, match="a candidate is asked beside Cedar"):
+    with pytest.raises(Unusable, match="a candidate is asked in process"):
         load_settings(world.config_file)
 
 

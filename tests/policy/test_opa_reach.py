@@ -17,7 +17,8 @@ import pytest
 from authz.config import OpaSettings
 from authz.core.errors import Unavailable, Unusable
 from authz.demo.ca import DevelopmentCa
-from authz.policy.opa_client import Breaker, OpaClient, OpaReach
+from authz.policy.breaker import Breaker
+from authz.policy.opa_client import OpaClient, OpaReach
 from authz.wiring.engines import opa_reach
 from authz.wiring.gauges import opa_gauges
 from tests.support.opa import running_opa

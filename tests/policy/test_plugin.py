@@ -26,8 +26,9 @@ from authz.core.record import Record
 from authz.core.spiffe import SpiffeId
 from authz.core.task import Grant
 from authz.demo.ca import DevelopmentCa
+from authz.policy.breaker import Breaker
 from authz.policy.opa import OpaPolicy
-from authz.policy.opa_client import Breaker, OpaClient, OpaReach
+from authz.policy.opa_client import OpaClient, OpaReach
 from authz.policy.plugin_question import PluginQuestion
 from authz.policy.plugin_result import amendments_of
 from authz.policy.result import verdict_of_result

@@ -131,7 +131,10 @@ class CaseFile(Document):
 
     config: ExistingFile | None = None  # its catalog, policies and groups, where this file names no others
     catalog: ExistingFile | None = None
-    policies: Annotated[tuple[ExistingPath, ...], Field(min_length=1)] | None = None  # folders and .cedar files
+    policies: Annotated[tuple[ExistingPath, ...], Field(min_length=1)] | None = None  # folders and files
+    rule: Annotated[str, Field(pattern=r"^data(\.[A-Za-z_][A-Za-z0-9_]*)+$")] | None = (
+        None  # of policies in Rego, the one that decides
+    )
     groups: dict[str, tuple[SpiffeUri, ...]] | None = None
     tasks: dict[str, TaskOfCase] = Field(default_factory=dict)
     cases: Annotated[tuple[Case, ...], Field(min_length=1)]

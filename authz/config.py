@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from authz.documents import Document, ExistingFile, ExistingFolder, FileToBe, load
-from authz.forms import Address, HeaderName, RuleUrl, SpiffeUri, TrustDomain
+from authz.forms import Address, HeaderName, RulePath, RuleUrl, SpiffeUri, TrustDomain
 
 Seconds = Annotated[float, Field(ge=0, le=3600)]
 
@@ -194,13 +194,20 @@ class OpaSettings(Document):
         return self
 
 
+class RegoSettings(Document):
+    """The rule that decides, where Rego is evaluated in process."""
+
+    rule: RulePath = "data.authz.decision"
+
+
 class PolicySettings(Document):
     """What is allowed. `groups` names sets of agents, as `AgentGroup` in policies.
 
     Where `digests_file` is named, policies count only as it lists them.
     """
 
-    engine: Literal["cedar", "opa"] = "cedar"  # opa: it decides hops, and Cedar only what the task service is asked
+    engine: Literal["cedar", "rego", "opa"] = "cedar"  # opa: it decides hops, and Cedar what the task service is asked
+    rego: RegoSettings | None = None
     opa: OpaSettings | None = None
     input: Literal["authz", "opa-envoy-plugin"] = "authz"  # what Rego policies see: our facts, or the request with them
     directory: ExistingFolder
@@ -212,10 +219,16 @@ class PolicySettings(Document):
     def _engine_fits(self) -> Self:
         if (self.engine == "opa") != (self.opa is not None):
             raise PydanticCustomError("engine", "policy.opa goes with policy.engine: opa, and only with it")
+        if self.engine != "rego" and self.rego is not None:
+            raise PydanticCustomError("engine", "policy.rego goes with policy.engine: rego, and only with it")
         if self.opa is not None and self.shadow_directory is not None:
-            raise PydanticCustomError("shadow", "a candidate is asked beside Cedar, so policy.engine must be cedar")
+            raise PydanticCustomError(
+                "shadow", "a candidate is asked in process, so policy.engine must be cedar or rego"
+            )
         if self.engine == "cedar" and self.input != "authz":
-            raise PydanticCustomError("input", "policy.input is for policies in Rego, so policy.engine must be opa")
+            raise PydanticCustomError(
+                "input", "policy.input is for policies in Rego, so policy.engine must be rego or opa"
+            )
         return self
 
 
@@ -246,6 +259,14 @@ class Settings(Document):
             raise PydanticCustomError("token", "tasks.token.trust_domain is none of identity.trust_domains")
         if tasks.service is not None and self.server.transport != "tls":
             raise PydanticCustomError("service", "tasks.service proves its callers, so server.transport must be tls")
+        return self
+
+    @model_validator(mode="after")
+    def _policies_can_be_asked(self) -> Self:
+        policy = self.policy
+        if policy.engine == "rego" and policy.input != "authz" and self.tasks.service is not None:
+            message = "what the task service asks is no request, so policy.input must be authz beside tasks.service"
+            raise PydanticCustomError("input", message)
         return self
 
     @model_validator(mode="after")

@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from authz.core.spiffe import NotASpiffeId, SpiffeId, check_trust_domain
 
+_RULE_PATH = re.compile(r"data(\.[A-Za-z_][A-Za-z0-9_]*)+")
 _OPA_PATH = re.compile(r"/v1/data(/[A-Za-z0-9_-]+)+")
 _MAX_UNIX_PATH_BYTES = 107
 _MAX_PORT = 65535
@@ -63,8 +64,15 @@ def _opa_url(url: str) -> str:
     return url
 
 
+def _rule_path(path: str) -> str:
+    if not _RULE_PATH.fullmatch(path):
+        raise PydanticCustomError("rule", "write the path of one rule, such as data.authz.decision")
+    return path
+
+
 Address = Annotated[str, AfterValidator(_address)]
 TrustDomain = Annotated[str, AfterValidator(_trust_domain)]
 SpiffeUri = Annotated[str, AfterValidator(_spiffe_id)]
 HeaderName = Annotated[str, AfterValidator(_header_name)]
+RulePath = Annotated[str, AfterValidator(_rule_path)]
 RuleUrl = Annotated[str, AfterValidator(_opa_url)]

@@ -7,7 +7,7 @@ import click
 
 from authz.cli.catalog import UNSET_REMEDY
 from authz.cli.options import config_option, json_option
-from authz.config import Settings
+from authz.config import RegoSettings, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,9 @@ def check(config_file: Path) -> None:
         click.echo(
             f"  hops           decided by OPA at {settings.policy.opa.url}; the policies here, of the task service"
         )
+    if settings.policy.engine == "rego":
+        rule = (settings.policy.rego or RegoSettings()).rule
+        click.echo(f"  hops           decided by the rule {rule}, in Rego, as is what the task service asks")
     if folder := settings.policy.shadow_directory:
         candidate = read_policy(candidate_settings(settings, folder), knowledge.catalog)
         click.echo(f"  candidate      {len(candidate.ids)}, version {candidate.version}")

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import click
 
 from authz.cli.options import Moment, SpiffeIdType, config_option, json_option, shown_time
-from authz.cli.policy import catalog_option, group_option, policies_option
+from authz.cli.policy import catalog_option, group_option, policies_option, rule_option
 from authz.core.decision import Allow, StepUp
 from authz.core.record import Record
 from authz.core.spiffe import SpiffeId
 
 if TYPE_CHECKING:
-    from authz.wiring.explaining import Account, Answered, Explained
+    from authz.wiring.explaining import Account, Answered, Explained, RegoAccount
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _MOST_SILENT = 8
@@ -31,6 +31,7 @@ _MOST_SILENT = 8
 @click.option("--audit", "audit_file", type=_FILE, help="The audit log that holds the decision.")
 @catalog_option
 @policies_option
+@rule_option
 @group_option
 @click.option("--all", "show_all", is_flag=True, help="Tell of every policy, not only of the nearest.")
 @click.argument("recorded_file", metavar="[REQUEST]", type=_FILE, required=False)
@@ -43,6 +44,7 @@ def command(
     audit_file: Path | None,
     catalog_file: Path | None,
     policies: tuple[Path, ...],
+    rule: str,
     groups: tuple[str, ...],
     show_all: bool,
     recorded_file: Path | None,
@@ -57,9 +59,9 @@ def command(
     from authz.wiring.policy_sets import Named  # noqa: PLC0415  as above
 
     if audit_file is not None and decision_id and recorded_file is None and unix_seconds is None and asker is None:
-        named = Named(config_file, catalog_file, policies, groups)
+        named = Named(config_file, catalog_file, policies, rule, groups)
         explained = explain_answered(named, audit_file, decision_id)
-    elif recorded_file is not None and not (audit_file or decision_id or catalog_file or policies or groups):
+    elif recorded_file is not None and not (audit_file or decision_id or catalog_file or policies or rule or groups):
         explained = explain_recorded(config_file, recorded_file, unix_seconds, asker)
     else:
         raise click.UsageError("give either REQUEST, with --at and --asker, or --audit and --decision")
@@ -75,7 +77,7 @@ def command(
 def _steps(explained: "Explained", *, show_all: bool) -> list[tuple[str, list[str]]]:
     """The story, with accounts of the policies, and what would allow the hop."""
     steps = tell(explained.record) if explained.answered is None else _replayed(explained.record, explained.answered)
-    told = list(_accounts(explained, show_all=show_all))
+    told = list(_accounts(explained, show_all=show_all) if explained.rego is None else _rules(explained.rego, show_all))
     steps = [(name, found + told if name == "policies" else found) for name, found in steps]
     return [*steps, ("to allow", list(explained.remedies))] if explained.remedies else steps
 
@@ -115,6 +117,17 @@ def _accounts(explained: "Explained", *, show_all: bool) -> list[str]:
         lines += [f"  {reason}" for reason in _what_keeps(each)]
     if len(silent) > len(shown):
         lines.append(f"{len(silent) - len(shown)} more do not fire; --all tells of them")
+    return lines
+
+
+def _rules(account: "RegoAccount", show_all: bool) -> list[str]:
+    """What the rules come to, and where those stopped that were not reached to their ends."""
+    shown = account.stops if show_all else account.stops[:_MOST_SILENT]
+    lines = [f"{path} is {value}" for path, value in account.values]
+    for each in shown:
+        lines += [f"{each.rule.path} ({each.rule.place}) stopped, at the latest at line {each.line}:", f"  {each.text}"]
+    if len(account.stops) > len(shown):
+        lines.append(f"{len(account.stops) - len(shown)} more stopped; --all tells of them")
     return lines
 
 

@@ -20,6 +20,12 @@ policies_option = click.option(
 catalog_option = click.option(
     "--catalog", "catalog_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A catalog instead."
 )
+rule_option = click.option(
+    "--rule",
+    default="",
+    metavar="PATH",
+    help="Of policies in Rego, the rule that decides, such as data.authz.decision.",
+)
 group_option = click.option(
     "--group", "groups", multiple=True, metavar="NAME=SPIFFE_ID", help="One of a group's agents; may be repeated."
 )
@@ -34,6 +40,7 @@ def command() -> None:
 @config_option
 @catalog_option
 @policies_option
+@rule_option
 @group_option
 @json_option
 @click.option("--strict", is_flag=True, help="Warnings fail too.")
@@ -41,6 +48,7 @@ def check(
     config_file: Path,
     catalog_file: Path | None,
     policies: tuple[Path, ...],
+    rule: str,
     groups: tuple[str, ...],
     as_json: bool,
     strict: bool,
@@ -53,7 +61,7 @@ def check(
     from authz.wiring.checking import check as look  # noqa: PLC0415  engines are slow to import, and help does not need them
     from authz.wiring.policy_sets import Named, parts_of  # noqa: PLC0415  as above
 
-    checked = look(parts_of(Named(config_file, catalog_file, policies, groups)))
+    checked = look(parts_of(Named(config_file, catalog_file, policies, rule, groups)))
     errors = sum(finding.level == "error" for finding in checked.findings)
     warnings = len(checked.findings) - errors
     if as_json:

@@ -11,7 +11,7 @@ import click
 
 from authz.cli import EXIT_FAILED
 from authz.cli.options import config_option, json_option
-from authz.cli.policy import catalog_option, group_option, policies_option
+from authz.cli.policy import catalog_option, group_option, policies_option, rule_option
 
 if TYPE_CHECKING:
     from authz.wiring.replay import Replayed
@@ -59,6 +59,7 @@ def _kind(replayed: "Replayed") -> tuple[str, ...]:
 @config_option
 @catalog_option
 @policies_option
+@rule_option
 @group_option
 @json_option
 @click.option(
@@ -74,6 +75,7 @@ def command(
     config_file: Path,
     catalog_file: Path | None,
     policies: tuple[Path, ...],
+    rule: str,
     groups: tuple[str, ...],
     as_json: bool,
     fail_on: str,
@@ -88,7 +90,7 @@ def command(
     from authz.wiring.policy_sets import Named, parts_of  # noqa: PLC0415  engines are slow to import, and help does not need them
     from authz.wiring.replay import Replay  # noqa: PLC0415  as above
 
-    candidate = parts_of(Named(config_file, catalog_file, policies, groups)).read()
+    candidate = parts_of(Named(config_file, catalog_file, policies, rule, groups)).read()
     found = _Rows()
     for replayed in Replay(candidate).of_file(audit_file):
         found.add(replayed)

@@ -4,7 +4,7 @@ The verdict is the one that Cedar would give if it evaluated the whole set anew,
 is decided in `authz.core.decision`, for all engines alike.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -92,6 +92,13 @@ class CedarPolicy:
     def evictions(self) -> int:
         """How many rows were dropped to make room."""
         return sum(block.evictions for blocks in list(self._blocks.values()) for block in blocks)
+
+    def make_ready(self) -> Iterator[None]:
+        """It is ready for any thread."""
+        return iter(())
+
+    def leave(self) -> None:
+        """Nothing of it belongs to a thread."""
 
     def let_go(self, breathe: Callable[[], None]) -> None:
         """Free what it holds a little at a time, once nobody asks it any more: all at once would stop all threads."""

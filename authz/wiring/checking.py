@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from authz.catalog.file import Unset
 from authz.core.errors import Place, Unusable
 from authz.policy.accounts import sources
+from authz.policy.cedar import CedarPolicy
 from authz.policy.lint import Finding, lint, unpermitted
+from authz.policy.rego import RegoPolicy
 from authz.wiring.policy_sets import Parts, PolicySet
 
 __all__ = ["Checked", "Finding", "check"]
@@ -29,8 +31,14 @@ def check(parts: Parts) -> Checked:
     except Unusable as unusable:
         errors = (Finding("error", problem.place, problem.what, problem.remedy) for problem in unusable.problems)
         return Checked(tuple(errors))
-    findings = [*lint(found.policy, sources(found.folders)), *map(_unset, found.unset), *_closed(found)]
+    findings = [*_of(found.policy, found), *map(_unset, found.unset)]
     return Checked(tuple(findings), len(found.policy.ids), found.policy.version)
+
+
+def _of(policy: CedarPolicy | RegoPolicy, found: PolicySet) -> list[Finding]:
+    if isinstance(policy, CedarPolicy):
+        return [*lint(policy, sources(found.folders)), *_closed(policy, found)]
+    return [Finding("warning", each.place, each.what, each.remedy) for each in policy.warnings]
 
 
 def _unset(entry: Unset) -> Finding:
@@ -38,8 +46,8 @@ def _unset(entry: Unset) -> Finding:
     return Finding("warning", entry.place, what, "Set class, dataset and sensitivity; it is denied until then.")
 
 
-def _closed(found: PolicySet) -> list[Finding]:
-    actions = unpermitted(found.policy, found.catalog.operations)
+def _closed(policy: CedarPolicy, found: PolicySet) -> list[Finding]:
+    actions = unpermitted(policy, found.catalog.operations)
     if not actions:
         return []
     named = ", ".join(actions[:_MOST_NAMED]) + (

@@ -16,13 +16,15 @@ from authz.core.task import Grant
 from authz.observe.audit_read import Answered, read_answers
 from authz.policy.accounts import Account, accounts, sources
 from authz.policy.cedar import CedarPolicy
-from authz.wiring.engines import must_decide_by_cedar
+from authz.policy.rego import RegoPolicy
+from authz.policy.rego_account import RegoAccount, RegoCoverage
+from authz.wiring.engines import LoadedPolicy, must_decide_in_process
 from authz.wiring.knowledge import read
 from authz.wiring.policy_sets import Named, parts_of
 from authz.wiring.recorded import decide_recorded
 from authz.wiring.replay import CannotReplay, Replay
 
-__all__ = ["Account", "Answered", "Explained", "explain_answered", "explain_recorded"]
+__all__ = ["Account", "Answered", "Explained", "RegoAccount", "explain_answered", "explain_recorded"]
 
 NEAREST = 3
 """How many permits that might have permitted are told."""
@@ -51,6 +53,7 @@ class Explained:
     places: dict[str, Place]
     remedies: tuple[str, ...]
     answered: Answered | None = None  # the line of the audit log that it was made from
+    rego: RegoAccount | None = None  # where the policies are rules in Rego
 
 
 def explain_recorded(
@@ -58,7 +61,7 @@ def explain_recorded(
 ) -> Explained:
     """The check in the file, as the server would decide it now or at another time."""
     knowledge = read(config_file)
-    must_decide_by_cedar(knowledge.settings, config_file)
+    must_decide_in_process(knowledge.settings, config_file)
     record = decide_recorded(knowledge, recorded_file, unix_seconds, asker)
     return _explained(record, knowledge.policy, (knowledge.settings.policy.directory,))
 
@@ -89,14 +92,28 @@ def _find(audit_file: Path, decision_id: str) -> Answered:
 
 
 def _explained(
-    record: Record, policy: CedarPolicy, folders: tuple[Path, ...], answered: Answered | None = None
+    record: Record, policy: LoadedPolicy, folders: tuple[Path, ...], answered: Answered | None = None
 ) -> Explained:
     told: list[Account] = []
-    identity, errand, hop = record.identity, record.errand, record.hop
-    if record.verdict is not None and identity is not None and errand is not None and hop is not None:
-        told = accounts(policy, Query.about(identity, errand, hop, record.arrival.unix_seconds))
+    query = _query(record)
+    if isinstance(policy, RegoPolicy):
+        can_be_told = query is not None and record.verdict is not None and not record.verdict.errors
+        account = RegoCoverage(policy).account(query) if can_be_told and query is not None else None
+        return Explained(record, (), {}, tuple(_remedies_of_rules(record)), answered, account)
+    if not isinstance(policy, CedarPolicy):
+        raise TypeError(f"{type(policy).__name__} cannot be explained")
+    if query is not None and record.verdict is not None:
+        told = accounts(policy, query)
     places = {id: source.place for id, source in sources(folders).items()}
     return Explained(record, tuple(told), places, tuple(_remedies(record, told)), answered)
+
+
+def _query(record: Record) -> Query | None:
+    """What policies were asked about; none where it did not come to that."""
+    identity, errand, hop = record.identity, record.errand, record.hop
+    if identity is None or errand is None or hop is None:
+        return None
+    return Query.about(identity, errand, hop, record.arrival.unix_seconds, record.request)
 
 
 def _remedies(record: Record, told: list[Account]) -> Iterator[str]:
@@ -116,6 +133,15 @@ def _remedies(record: Record, told: list[Account]) -> Iterator[str]:
                 yield f"then approvals by: {', '.join(sorted(kinds))}"
         case Deny(reason):
             yield _FIXED_REMEDIES.get(reason) or _of_the_rest(record, reason)
+
+
+def _remedies_of_rules(record: Record) -> Iterator[str]:
+    """As above. Which rule should have held is not known: a denial in Rego is what is left where none does."""
+    match record.decision:
+        case Deny(Reason.POLICY_FORBIDS | Reason.POLICY_PERMITS_NOTHING):
+            yield "other values of the rules above: each that stopped is told with the line that it got to"
+        case _:
+            yield from _remedies(record, [])
 
 
 def _permits(told: list[Account]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from authz.core.memory import Memory
 from authz.pipeline import Pipeline
 from authz.policy.cedar import CedarPolicy
 from authz.policy.fields import Kind
+from authz.policy.rego import RegoPolicy
 from authz.policy.schema import Vocabulary
 from authz.policy.source import load_policies
 from authz.ports import Carrier
@@ -23,7 +24,7 @@ from authz.tasks.token import TokenCarrier, TokenTerms
 from authz.tasks.token_keys import TokenKeys
 from authz.wire.denials import JsonRpcDenials
 from authz.wire.encode import Encoder
-from authz.wiring.engines import decode_for, opa_reach
+from authz.wiring.engines import LoadedPolicy, RegoTerms, decode_for, is_rego, opa_reach
 from authz.wiring.trust import Trust
 
 _NS = 1_000_000_000
@@ -38,7 +39,7 @@ class Knowledge:
     settings: Settings
     trust: Trust
     catalog: HttpCatalog
-    policy: CedarPolicy
+    policy: LoadedPolicy
     token_keys: TokenKeys | None
     unset: tuple[Unset, ...] = ()  # entries of the catalog whose requests are denied until they are filled in
 
@@ -63,10 +64,10 @@ def read(config_file: Path, settings: Settings | None = None) -> Knowledge:
     return Knowledge(settings, trust, catalog, read_policy(settings, catalog), keys, tuple(unset))
 
 
-def read_policy(settings: Settings, catalog: HttpCatalog, breathe: Callable[[], None] = lambda: None) -> CedarPolicy:
+def read_policy(settings: Settings, catalog: HttpCatalog, breathe: Callable[[], None] = lambda: None) -> LoadedPolicy:
     """The policies that the settings name, for this catalog; raises Unusable. `breathe` is called between portions."""
-    policy = settings.policy
-    return policies_for(catalog, policy.directory, policy.groups, policy.digests_file, breathe)
+    policy, rego = settings.policy, RegoTerms.of(settings) if is_rego(settings) else None
+    return policies_for(catalog, policy.directory, policy.groups, policy.digests_file, breathe, rego)
 
 
 def read_catalog(settings: Settings) -> HttpCatalog:
@@ -74,17 +75,21 @@ def read_catalog(settings: Settings) -> HttpCatalog:
     return load_catalog(settings.catalog.file)
 
 
-def policies_for(
+def policies_for(  # noqa: PLR0913, PLR0917  where they are, and what they are for
     catalog: HttpCatalog,
     folders: Path | tuple[Path, ...],
     groups: Mapping[str, tuple[str, ...]],
     digests_file: Path | None = None,
     breathe: Callable[[], None] = lambda: None,
-) -> CedarPolicy:
+    rego: RegoTerms | None = None,
+) -> CedarPolicy | RegoPolicy:
     """The policies of a folder, or of folders and files together, for this catalog; raises Unusable.
 
-    `breathe` as in `read_policy`.
+    They are Cedar's, or in Rego where it is said how those are asked. `breathe` as in `read_policy`.
     """
+    if rego is not None:
+        _, _, arguments = _spoken_of(catalog, groups)
+        return rego.load(folders, groups, arguments, digests_file)
     return load_policies(folders, *_spoken_of(catalog, groups), digests_file=digests_file, breathe=breathe)
 
 

@@ -4,7 +4,7 @@ Neither certificates nor a task store are looked at, so these tools run where a 
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from authz.catalog.file import Unset, load_with_unset
@@ -13,7 +13,8 @@ from authz.config import load_settings
 from authz.core.errors import Place, Problem, Unusable
 from authz.core.spiffe import NotASpiffeId, SpiffeId
 from authz.policy.cedar import CedarPolicy
-from authz.wiring.engines import must_decide_by_cedar
+from authz.policy.rego import RegoPolicy
+from authz.wiring.engines import RegoTerms, are_rego, is_rego, must_decide_in_process
 from authz.wiring.knowledge import policies_for
 
 Groups = dict[str, tuple[str, ...]]
@@ -26,6 +27,7 @@ class Named:
     config_file: Path
     catalog_file: Path | None = None
     policies: tuple[Path, ...] = ()
+    rule: str = ""  # of policies in Rego, the one that decides
     groups: tuple[str, ...] = ()  # each `NAME=SPIFFE_ID`, or `NAME=` for a group that has nobody yet
 
 
@@ -34,7 +36,7 @@ class PolicySet:
     """A policy set and what it is for."""
 
     catalog: HttpCatalog
-    policy: CedarPolicy
+    policy: CedarPolicy | RegoPolicy
     folders: tuple[Path, ...]
     unset: tuple[Unset, ...]
     groups: Groups
@@ -48,12 +50,13 @@ class Parts:
     folders: tuple[Path, ...]
     groups: Groups
     digests_file: Path | None = None
+    rego: RegoTerms | None = None  # where they are in Rego
 
     def read(self) -> PolicySet:
         """Read it; raises Unusable."""
         catalog, unset = load_with_unset(self.catalog_file)
         folders = tuple(Path(os.path.normpath(each)) for each in self.folders)  # so that one policy has one place
-        policy = policies_for(catalog, folders, self.groups, self.digests_file)
+        policy = policies_for(catalog, folders, self.groups, self.digests_file, rego=self.rego)
         return PolicySet(catalog, policy, folders, tuple(unset), self.groups)
 
 
@@ -61,15 +64,23 @@ def parts_of(named: Named) -> Parts:
     """Where they are; raises Unusable. The configuration is read only where something is not named."""
     groups = _groups(named.groups)
     if named.catalog_file is not None and named.policies:
-        return Parts(named.catalog_file, named.policies, groups)
+        rego = _named_terms(named, RegoTerms()) if are_rego(named.policies) else None
+        return Parts(named.catalog_file, named.policies, groups, rego=rego)
     settings = load_settings(named.config_file)
-    must_decide_by_cedar(settings, named.config_file)
+    in_rego = are_rego(named.policies) if named.policies else is_rego(settings)
+    if not in_rego or not named.policies:
+        must_decide_in_process(settings, named.config_file)
     return Parts(
         named.catalog_file or settings.catalog.file,
         named.policies or (settings.policy.directory,),
         {**settings.policy.groups, **groups},
         None if named.policies else settings.policy.digests_file,
+        _named_terms(named, RegoTerms.of(settings)) if in_rego else None,
     )
+
+
+def _named_terms(named: Named, terms: RegoTerms) -> RegoTerms:
+    return replace(terms, rule=named.rule) if named.rule else terms
 
 
 def _groups(given: tuple[str, ...]) -> Groups:

@@ -4,7 +4,7 @@ A recorded hop becomes the question that it was, and goes through the server's o
 is never guessed: where a policy that applies would read it, the hop cannot be replayed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from authz.observe.audit_read import CUT, Answered, Question, Unreadable, read_a
 from authz.policy.cedar import CedarPolicy
 from authz.policy.fields import Kind
 from authz.policy.fields import Place as PlaceInQuery
+from authz.policy.rego import RegoPolicy
 from authz.wiring.policy_sets import PolicySet
 from authz.wiring.stated import HALF_SECOND, Operations, Stated, by_action, decide_stated
 
@@ -110,7 +111,7 @@ class Replay:
         """The hop, and the places of which the log holds no value; other values stand in for them."""
         operation = self._operation(answered)
         self._must_have_been_chosen(operation, question)
-        declared = self._policy.fields.arguments
+        declared = _declared(self._policy)
         arguments, parameters = dict[str, Argument](), dict[str, str]()
         unknown = set[PlaceInQuery]()
         for name, value in question.arguments.items():
@@ -172,8 +173,16 @@ def _task(id: str, agent: SpiffeId, answered: Answered, question: Question) -> T
     )
 
 
-def _must_not_read(policy: CedarPolicy, query: Query, unknown: set[PlaceInQuery]) -> None:
+def _declared(policy: CedarPolicy | RegoPolicy) -> Mapping[str, Kind]:
+    """The arguments that policies can read."""
+    return policy.input.arguments if isinstance(policy, RegoPolicy) else policy.fields.arguments
+
+
+def _must_not_read(policy: CedarPolicy | RegoPolicy, query: Query, unknown: set[PlaceInQuery]) -> None:
     """No policy that applies reads the value of such a place; raises CannotReplay."""
+    if isinstance(policy, RegoPolicy):
+        _rules_must_not_read(policy, unknown)
+        return
     if not unknown:
         return
     for block in policy.blocks(query):
@@ -184,6 +193,20 @@ def _must_not_read(policy: CedarPolicy, query: Query, unknown: set[PlaceInQuery]
                     where = ".".join(map(str, read))
                     remedy = "" if read[1] == "task" else f"; name {read[-1]!r} in audit.values"
                     raise CannotReplay(f"{written.id} reads {where}, whose value the log does not hold{remedy}")
+
+
+def _rules_must_not_read(policy: RegoPolicy, unknown: set[PlaceInQuery]) -> None:
+    """As above. Of rules, every read counts, whether this query would come to it or not."""
+    facts = policy.input.place_of_facts
+    for read in policy.reads:
+        where = ".".join(("input", *read))
+        if facts and read[: len(facts)] != facts:
+            raise CannotReplay(f"the rules read {where}, and the log does not hold the request")
+        for place in sorted(unknown):
+            there = (*facts, *place[1:])
+            if read[: len(there)] == there or there[: len(read)] == read:
+                remedy = "" if place[1] == "task" else f"; name {place[-1]!r} in audit.values"
+                raise CannotReplay(f"the rules read {where}, whose value the log does not hold{remedy}")
 
 
 def _said(record: Record) -> Said:

@@ -23,8 +23,7 @@ from authz.core.errors import Unusable
 from authz.core.hop import ActionClass, Hop
 from authz.core.query import Query
 from authz.core.request import Request
-from authz.policy.cedar import CedarPolicy
-from authz.policy.source import policy_files
+from authz.wiring.engines import LoadedPolicy, files_of
 from authz.wiring.knowledge import read_catalog, read_policy
 from authz.wiring.tasks import classes_of
 
@@ -39,7 +38,7 @@ _log = logging.getLogger("authz.rules")
 @dataclass(frozen=True, slots=True)
 class _Pair:
     catalog: HttpCatalog
-    policy: CedarPolicy
+    policy: LoadedPolicy
 
 
 class Rules:
@@ -48,7 +47,7 @@ class Rules:
     A check is one call on that thread, so it meets the catalog and the policies of one moment.
     """
 
-    def __init__(self, catalog: HttpCatalog, policy: CedarPolicy) -> None:
+    def __init__(self, catalog: HttpCatalog, policy: LoadedPolicy) -> None:
         self._pair = _Pair(catalog, policy)
         self._classes_of = dict(classes_of(catalog.operations))
         self.since_unix_seconds = time.time()
@@ -76,7 +75,7 @@ class Rules:
         """As the policies in force do."""
         return self._pair.policy.decide(query)
 
-    def replace(self, catalog: HttpCatalog, policy: CedarPolicy) -> CedarPolicy:
+    def replace(self, catalog: HttpCatalog, policy: LoadedPolicy) -> LoadedPolicy:
         """Put these in force from the next check on; the policies that were in force until then."""
         replaced = self._pair.policy
         self._pair = _Pair(catalog, policy)
@@ -98,7 +97,7 @@ class Replaceable(Protocol):
         """The version of the policies in use; empty where there are none yet."""
         ...
 
-    def replace(self, catalog: HttpCatalog, policy: CedarPolicy) -> CedarPolicy | None:
+    def replace(self, catalog: HttpCatalog, policy: LoadedPolicy) -> LoadedPolicy | None:
         """Use these from now on; the policies that were in use until then."""
         ...
 
@@ -152,16 +151,19 @@ class Reload:
                 catalog, policy = await asyncio.to_thread(_compile, self._settings)
         except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
             raise
-        except BaseException as error:  # noqa: BLE001  a panic in Cedar is no Exception; what is in force stays
+        except BaseException as error:  # noqa: BLE001  a panic in an engine is no Exception; what is in force stays
             self._refuse(looked, str(error) if isinstance(error, Unusable) else f"{type(error).__name__}: {error}")
             return
         if await asyncio.to_thread(look_at, self._settings) != looked:
             return  # it changed while it was read; the next looks will tell
+        for _ in policy.make_ready():
+            await asyncio.sleep(0)
         replaced = self._rules.replace(catalog, policy)
         self._in_force, self._refused, self.trouble = looked, None, ""
         self.loads += 1
         _log.info("%s %.12s and catalog %.12s are %s", self._name, policy.version, catalog.version, self._use)
         if replaced is not None:
+            replaced.leave()
             await asyncio.to_thread(replaced.let_go, _rest)
 
     def _refuse(self, looked: Look, why: str) -> None:
@@ -178,7 +180,7 @@ def look_at(settings: Settings) -> Look:
     policy = settings.policy
     others = tuple((path.name, _digest(path)) for path in filter(None, [settings.catalog.file, policy.digests_file]))
     try:
-        return (*others, *((path.name, _digest(path)) for path in policy_files(policy.directory)))
+        return (*others, *((path.name, _digest(path)) for path in files_of(settings)))
     except Unusable as unusable:
         return (*others, (str(policy.directory), str(unusable)))
 
@@ -190,7 +192,7 @@ def _digest(path: Path) -> str:
         return str(error)
 
 
-def _compile(settings: Settings) -> tuple[HttpCatalog, CedarPolicy]:
+def _compile(settings: Settings) -> tuple[HttpCatalog, LoadedPolicy]:
     catalog = read_catalog(settings)
     return catalog, read_policy(settings, catalog, _rest)
 

@@ -57,6 +57,8 @@ async def _serve(  # noqa: PLR0913, PLR0917  what was opened before
     settings = knowledge.settings
     audit = JsonLinesAudit(settings.audit.file, settings.audit.values)
     health, trust = Health(), knowledge.trust
+    for _ in knowledge.policy.make_ready():
+        pass
     rules = Rules(knowledge.catalog, knowledge.policy)
     reload = Reload(settings, rules, seen)
     shadowing = Shadowing.of(settings, rules, reload)

@@ -20,7 +20,7 @@ from authz.core.query import Query
 from authz.core.reasons import Reason
 from authz.core.record import Record
 from authz.observe.pace import Pace
-from authz.policy.cedar import CedarPolicy
+from authz.wiring.engines import LoadedPolicy
 from authz.wiring.rules import Reload, Rules
 
 MAX_WAITING = 1000
@@ -68,10 +68,10 @@ class Shadow:
     another catalog than the one in force.
     """
 
-    def __init__(self, live: Rules) -> None:
-        self._live = live
+    def __init__(self, live: Rules, *, sees_requests: bool = False) -> None:
+        self._live, self._sees_requests = live, sees_requests
         self._catalog_version = ""
-        self._candidate: CedarPolicy | None = None
+        self._candidate: LoadedPolicy | None = None
         self._waiting: deque[_Hop] = deque()
         self._something_waits = asyncio.Event()
         self._told: set[_Difference] = set()
@@ -86,7 +86,7 @@ class Shadow:
         """The candidate's version; empty before there is one."""
         return self._candidate.version if self._candidate else ""
 
-    def replace(self, catalog: HttpCatalog, policy: CedarPolicy) -> CedarPolicy | None:
+    def replace(self, catalog: HttpCatalog, policy: LoadedPolicy) -> LoadedPolicy | None:
         """Ask this candidate from now on; the one that was asked until then."""
         replaced, self._candidate, self._catalog_version = self._candidate, policy, catalog.version
         self.compared.clear()
@@ -101,7 +101,8 @@ class Shadow:
         if len(self._waiting) >= MAX_WAITING:
             self.left_out += 1
             return
-        query = Query.about(record.identity, record.errand, record.hop, record.arrival.unix_seconds)
+        request = record.request if self._sees_requests else None  # a queue of bodies is kept for nothing else
+        query = Query.about(record.identity, record.errand, record.hop, record.arrival.unix_seconds, request)
         self._waiting.append(_Hop(query, conclude(record.verdict), record.arrival.decision_id))
         self._something_waits.set()
 
@@ -161,7 +162,7 @@ class Shadowing:
         folder = settings.policy.shadow_directory
         if folder is None:
             return ()
-        shadow = Shadow(live)
+        shadow = Shadow(live, sees_requests=settings.policy.input != "authz")
         reload = Reload(candidate_settings(settings, folder), shadow, name="candidate", after=live_reload)
         return (cls(shadow, reload),)
 

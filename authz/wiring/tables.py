@@ -3,7 +3,7 @@
 import datetime as dt
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from authz.cases import Case, CaseFile, RequestOfCase, SessionOfCase, TaskOfCase, find_case_files, load_cases
@@ -18,9 +18,11 @@ from authz.core.request import Request
 from authz.core.spiffe import SpiffeId
 from authz.core.task import Grant, Task, TaskState
 from authz.policy.accounts import Source, sources
+from authz.policy.rego import RegoPolicy
+from authz.policy.rego_account import RegoCoverage
 from authz.policy.schema import FIXED
 from authz.wiring.catalog import Attempt, request_of
-from authz.wiring.engines import must_decide_by_cedar
+from authz.wiring.engines import RegoTerms, are_rego, must_decide_in_process
 from authz.wiring.knowledge import read_catalog, vocabulary_of
 from authz.wiring.policy_sets import Parts, PolicySet
 from authz.wiring.stated import HALF_SECOND, Operations, Stated, by_action, decide_stated
@@ -53,6 +55,7 @@ def run_cases(file: Path, policies: tuple[Path, ...] = ()) -> Ran:
     document, places = load_cases(file)
     policy_set = _read(document, policies)
     known = by_action((*policy_set.catalog.operations, *OPERATIONS.values()))
+    policy = RegoCoverage(policy_set.policy) if isinstance(policy_set.policy, RegoPolicy) else policy_set.policy
     outcomes, fired, problems = list[Outcome](), set[str](), list[Problem]()
     for case, place in zip(document.cases, places, strict=True):
         try:
@@ -60,27 +63,34 @@ def run_cases(file: Path, policies: tuple[Path, ...] = ()) -> Ran:
         except Unusable as unusable:
             problems += unusable.problems
             continue
-        record = decide_stated(stated, policy_set.catalog, policy_set.policy)
+        record = decide_stated(stated, policy_set.catalog, policy)
         if record.verdict is not None:
             fired |= record.verdict.permits | record.verdict.forbids
         outcomes.append(Outcome(place, case, record, tuple(_differences(case, record.decision))))
     if problems:
         raise Unusable(*problems)
+    if isinstance(policy, RegoCoverage):
+        rules = tuple(Source(rule.id, rule.place, "") for rule in policy.policy.rules)
+        return Ran(file, tuple(outcomes), rules, policy.fired())
     return Ran(file, tuple(outcomes), tuple(sources(policy_set.folders).values()), frozenset(fired))
 
 
 def _read(document: CaseFile, policies: tuple[Path, ...]) -> PolicySet:
     settings = None if document.config is None else load_settings(document.config)
-    if settings is not None and document.config is not None and not policies and not document.policies:
-        must_decide_by_cedar(settings, document.config)
+    named = policies or document.policies
+    if settings is not None and document.config is not None and not named:
+        must_decide_in_process(settings, document.config)
     catalog_file = document.catalog or (settings and settings.catalog.file)
-    folders = policies or document.policies or (settings and (settings.policy.directory,))
+    folders = named or (settings and (settings.policy.directory,))
     if not catalog_file or not folders:
         raise ValueError("the file names no catalog or no policies")
     groups = document.groups
     if groups is None:
         groups = settings.policy.groups if settings else {}
-    return Parts(catalog_file, folders, groups).read()
+    terms = RegoTerms() if settings is None else RegoTerms.of(settings)
+    if document.rule is not None:
+        terms = replace(terms, rule=document.rule)
+    return Parts(catalog_file, folders, groups, rego=terms if are_rego(folders) else None).read()
 
 
 def _stated(document: CaseFile, case: Case, place: Place, known: Operations) -> Stated:

@@ -9,8 +9,21 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from authz.config import OpaSettings, TrustDomainSettings, ValkeySettings, ValkeyTlsSettings, load_settings
+from authz.config import (
+    OpaSettings,
+    RegoSettings,
+    TrustDomainSettings,
+    ValkeySettings,
+    ValkeyTlsSettings,
+    load_settings,
+)
 from authz.core.reasons import Reason
+from authz.policy import rego_input
+from authz.policy.rego_builtins import TESTED
+from authz.policy.rego_checks import MAX_DEPTH
+from authz.policy.rego_cost import MAX_STEPS
+from authz.policy.rego_source import MAX_BYTES, MAX_FILE_BYTES
+from tests.policy.rego_examples import load
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("*/README.md")])
@@ -45,8 +58,12 @@ def test_the_page_of_configuration_is_complete(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "authz.yaml").write_text(shown)
-    # It has the embedded store and Cedar; the shared one and OPA have pages of their own.
-    assert unsaid(load_settings(tmp_path / "authz.yaml")) == ["tasks.valkey is left out", "policy.opa is left out"]
+    # It has the embedded store and Cedar; the shared one, Rego and OPA have pages of their own.
+    assert unsaid(load_settings(tmp_path / "authz.yaml")) == [
+        "tasks.valkey is left out",
+        "policy.rego is left out",
+        "policy.opa is left out",
+    ]
 
 
 def test_the_page_of_stores_has_every_setting_of_the_shared_one() -> None:
@@ -97,3 +114,28 @@ def test_every_command_that_the_documents_show_exists() -> None:
         arguments = [sys.executable, "-m", "authz", *command.split(), "--help"]
         ended = subprocess.run(arguments, capture_output=True, text=True, check=False)
         assert ended.returncode == 0, command
+
+
+def test_the_page_of_rego_says_what_is_let_in() -> None:
+    """Its settings, its list of built-ins and its limits are those of the program."""
+    page = (ROOT / "docs" / "rego.md").read_text()
+    (shown,) = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert yaml.safe_load(shown)["policy"]["rego"] == RegoSettings().model_dump()
+    (built_ins,) = re.findall(r"^```text\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert sorted(built_ins.split()) == sorted(TESTED)
+    for said in (
+        f"more than {MAX_DEPTH} rules that depend",
+        f"More than {MAX_STEPS:,} steps",
+        f"counts {rego_input.MAX_MEMBERS}, what `split` makes counts {rego_input.MAX_CHARACTERS:,}",
+        f"({rego_input.MAX_CHARACTERS_OF_REQUESTS:,} with",
+        f"A file of more than {MAX_FILE_BYTES // 1024} KiB, or {MAX_BYTES // 1024} KiB together",
+        f"more than {rego_input.MAX_BYTES // 1024} KiB. If three",
+    ):
+        assert said in " ".join(page.split()), said
+
+
+def test_the_rules_of_the_page_are_let_in(tmp_path: Path) -> None:
+    """The example of docs/rego.md loads as it stands, and so does that of docs/opa.md."""
+    for name in ("rego.md", "opa.md"):
+        (rules, *_) = re.findall(r"^```rego\n(.*?)^```$", (ROOT / "docs" / name).read_text(), re.MULTILINE | re.DOTALL)
+        load(tmp_path / name, rules, data={"limits": {"sensitivity": 1}})

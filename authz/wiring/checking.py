@@ -29,7 +29,7 @@ def check(parts: Parts) -> Checked:
     except Unusable as unusable:
         errors = (Finding("error", problem.place, problem.what, problem.remedy) for problem in unusable.problems)
         return Checked(tuple(errors))
-    findings = [*lint(found.policy, sources(found.folders)), *map(_unset, found.unset), *_closed(found)]
+    findings = [*lint(found.policy, sources(found.files)), *map(_unset, found.unset), *_closed(found)]
     return Checked(tuple(findings), len(found.policy.ids), found.policy.version)
 
 
@@ -46,6 +46,5 @@ def _closed(found: PolicySet) -> list[Finding]:
         f" and {len(actions) - _MOST_NAMED} more" * (len(actions) > _MOST_NAMED)
     )
     what = f"no policy permits {named}"
-    return [
-        Finding("warning", Place(found.folders[0]), what, "Requests for it are always denied. Permit it if need be.")
-    ]
+    hint = "Requests for it are always denied. Permit it if need be."
+    return [Finding("warning", Place(found.files[0].path.parent), what, hint)]

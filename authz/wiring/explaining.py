@@ -1,6 +1,6 @@
 """A recorded check or an audited decision in; how it is decided and what would have to change for an allow, out."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +16,10 @@ from authz.core.task import Grant
 from authz.observe.audit_read import Answered, read_answers
 from authz.policy.accounts import Account, accounts, sources
 from authz.policy.cedar import CedarPolicy
+from authz.policy.files import PolicyFile
 from authz.wiring.engines import must_decide_by_cedar
 from authz.wiring.knowledge import read
+from authz.wiring.origins import origin_of
 from authz.wiring.policy_sets import Named, parts_of
 from authz.wiring.recorded import decide_recorded
 from authz.wiring.replay import CannotReplay, Replay
@@ -60,7 +62,7 @@ def explain_recorded(
     knowledge = read(config_file)
     must_decide_by_cedar(knowledge.settings, config_file)
     record = decide_recorded(knowledge, recorded_file, unix_seconds, asker)
-    return _explained(record, knowledge.policy, (knowledge.settings.policy.directory,))
+    return _explained(record, knowledge.policy, origin_of(knowledge.settings.policy).files())
 
 
 def explain_answered(named: Named, audit_file: Path, decision_id: str) -> Explained:
@@ -77,7 +79,7 @@ def explain_answered(named: Named, audit_file: Path, decision_id: str) -> Explai
         what = f"{decision_id} cannot be asked again: {error}"
         remedy = "Record the CheckRequest to have it explained."
         raise Unusable(Problem(Place(audit_file, answered.line), what, remedy)) from error
-    return _explained(record, policy_set.policy, policy_set.folders, answered)
+    return _explained(record, policy_set.policy, policy_set.files, answered)
 
 
 def _find(audit_file: Path, decision_id: str) -> Answered:
@@ -89,13 +91,13 @@ def _find(audit_file: Path, decision_id: str) -> Answered:
 
 
 def _explained(
-    record: Record, policy: CedarPolicy, folders: tuple[Path, ...], answered: Answered | None = None
+    record: Record, policy: CedarPolicy, files: Sequence[PolicyFile], answered: Answered | None = None
 ) -> Explained:
     told: list[Account] = []
     identity, errand, hop = record.identity, record.errand, record.hop
     if record.verdict is not None and identity is not None and errand is not None and hop is not None:
         told = accounts(policy, Query.about(identity, errand, hop, record.arrival.unix_seconds))
-    places = {id: source.place for id, source in sources(folders).items()}
+    places = {id: source.place for id, source in sources(files).items()}
     return Explained(record, tuple(told), places, tuple(_remedies(record, told)), answered)
 
 

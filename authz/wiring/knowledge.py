@@ -1,6 +1,6 @@
 """All that a configuration names, read and validated; and the pipeline that stands on it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from authz.core.memory import Memory
 from authz.pipeline import Pipeline
 from authz.policy.cedar import CedarPolicy
 from authz.policy.fields import Kind
+from authz.policy.files import PolicyFile
 from authz.policy.schema import Vocabulary
 from authz.policy.source import load_policies
 from authz.ports import Carrier
@@ -24,6 +25,7 @@ from authz.tasks.token_keys import TokenKeys
 from authz.wire.denials import JsonRpcDenials
 from authz.wire.encode import Encoder
 from authz.wiring.engines import decode_for, opa_reach
+from authz.wiring.origins import Origin, origin_of
 from authz.wiring.trust import Trust
 
 _NS = 1_000_000_000
@@ -63,10 +65,15 @@ def read(config_file: Path, settings: Settings | None = None) -> Knowledge:
     return Knowledge(settings, trust, catalog, read_policy(settings, catalog), keys, tuple(unset))
 
 
-def read_policy(settings: Settings, catalog: HttpCatalog, breathe: Callable[[], None] = lambda: None) -> CedarPolicy:
-    """The policies that the settings name, for this catalog; raises Unusable. `breathe` is called between portions."""
-    policy = settings.policy
-    return policies_for(catalog, policy.directory, policy.groups, policy.digests_file, breathe)
+def read_policy(
+    settings: Settings, catalog: HttpCatalog, origin: Origin | None = None, breathe: Callable[[], None] = lambda: None
+) -> CedarPolicy:
+    """The policies from their origin, for this catalog; raises Unusable. `breathe` is called between portions.
+
+    Without an origin it is the one that the settings name.
+    """
+    files = (origin or origin_of(settings.policy)).files()
+    return policies_for(catalog, files, settings.policy.groups, breathe)
 
 
 def read_catalog(settings: Settings) -> HttpCatalog:
@@ -76,16 +83,12 @@ def read_catalog(settings: Settings) -> HttpCatalog:
 
 def policies_for(
     catalog: HttpCatalog,
-    folders: Path | tuple[Path, ...],
+    files: Sequence[PolicyFile],
     groups: Mapping[str, tuple[str, ...]],
-    digests_file: Path | None = None,
     breathe: Callable[[], None] = lambda: None,
 ) -> CedarPolicy:
-    """The policies of a folder, or of folders and files together, for this catalog; raises Unusable.
-
-    `breathe` as in `read_policy`.
-    """
-    return load_policies(folders, *_spoken_of(catalog, groups), digests_file=digests_file, breathe=breathe)
+    """The policies in the files, for this catalog; raises Unusable. `breathe` as in `read_policy`."""
+    return load_policies(files, *_spoken_of(catalog, groups), breathe=breathe)
 
 
 def vocabulary_of(catalog: HttpCatalog, groups: Mapping[str, tuple[str, ...]]) -> Vocabulary:

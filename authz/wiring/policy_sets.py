@@ -13,8 +13,10 @@ from authz.config import load_settings
 from authz.core.errors import Place, Problem, Unusable
 from authz.core.spiffe import NotASpiffeId, SpiffeId
 from authz.policy.cedar import CedarPolicy
+from authz.policy.files import PolicyFile
 from authz.wiring.engines import must_decide_by_cedar
 from authz.wiring.knowledge import policies_for
+from authz.wiring.origins import FolderOrigin, Origin, origin_of
 
 Groups = dict[str, tuple[str, ...]]
 
@@ -35,7 +37,7 @@ class PolicySet:
 
     catalog: HttpCatalog
     policy: CedarPolicy
-    folders: tuple[Path, ...]
+    files: tuple[PolicyFile, ...]
     unset: tuple[Unset, ...]
     groups: Groups
 
@@ -45,30 +47,32 @@ class Parts:
     """Where a policy set and its catalog are, not yet read."""
 
     catalog_file: Path
-    folders: tuple[Path, ...]
+    origin: Origin
     groups: Groups
-    digests_file: Path | None = None
 
     def read(self) -> PolicySet:
         """Read it; raises Unusable."""
         catalog, unset = load_with_unset(self.catalog_file)
-        folders = tuple(Path(os.path.normpath(each)) for each in self.folders)  # so that one policy has one place
-        policy = policies_for(catalog, folders, self.groups, self.digests_file)
-        return PolicySet(catalog, policy, folders, tuple(unset), self.groups)
+        files = tuple(self.origin.files())
+        return PolicySet(catalog, policies_for(catalog, files, self.groups), files, tuple(unset), self.groups)
+
+
+def named_origin(places: tuple[Path, ...]) -> Origin:
+    """These folders and files together."""
+    return FolderOrigin(tuple(Path(os.path.normpath(each)) for each in places))  # so that one policy has one place
 
 
 def parts_of(named: Named) -> Parts:
     """Where they are; raises Unusable. The configuration is read only where something is not named."""
     groups = _groups(named.groups)
     if named.catalog_file is not None and named.policies:
-        return Parts(named.catalog_file, named.policies, groups)
+        return Parts(named.catalog_file, named_origin(named.policies), groups)
     settings = load_settings(named.config_file)
     must_decide_by_cedar(settings, named.config_file)
     return Parts(
         named.catalog_file or settings.catalog.file,
-        named.policies or (settings.policy.directory,),
+        named_origin(named.policies) if named.policies else origin_of(settings.policy),
         {**settings.policy.groups, **groups},
-        None if named.policies else settings.policy.digests_file,
     )
 
 

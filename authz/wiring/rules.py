@@ -6,14 +6,12 @@ then takes its place whole; what cannot be used changes nothing. A catalog and i
 
 import asyncio
 import gc
-import hashlib
 import logging
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from authz.catalog.http import HttpCatalog
@@ -24,8 +22,8 @@ from authz.core.hop import ActionClass, Hop
 from authz.core.query import Query
 from authz.core.request import Request
 from authz.policy.cedar import CedarPolicy
-from authz.policy.source import policy_files
 from authz.wiring.knowledge import read_catalog, read_policy
+from authz.wiring.origins import Look, Origin, digest_of, origin_of
 from authz.wiring.tasks import classes_of
 
 EVERY_SECONDS = 1.0
@@ -86,10 +84,6 @@ class Rules:
         return replaced
 
 
-Look = tuple[tuple[str, str], ...]
-"""Names of files, with a digest of what each holds or why it cannot be read."""
-
-
 class Replaceable(Protocol):
     """What stands on a catalog and policies, and can stand on others."""
 
@@ -106,15 +100,23 @@ class Replaceable(Protocol):
 class Reload:
     """Follows the files of the catalog and the policies. For the event loop."""
 
-    def __init__(
-        self, settings: Settings, rules: Replaceable, seen: Look = (), *, name: str = "", after: "Reload | None" = None
+    def __init__(  # noqa: PLR0913  what it follows, and what it keeps step with
+        self,
+        settings: Settings,
+        rules: Replaceable,
+        seen: Look = (),
+        *,
+        origin: Origin | None = None,
+        name: str = "",
+        after: "Reload | None" = None,
     ) -> None:
         """`seen` is how the files looked before the rules in use were read from them; empty where none were.
 
-        The log calls its policies by `name`. It loads while `after`, another, does not.
+        Policies come from `origin`, by default the one that the settings name. The log calls them by `name`. It loads
+        while `after`, another, does not.
         """
         self._name, self._use = (f"{name} policies", "in use") if name else ("policies", "in force")
-        self._settings, self._rules = settings, rules
+        self._settings, self._rules, self.origin = settings, rules, origin or origin_of(settings.policy)
         self._in_force: Look = seen
         self._last: Look = seen
         self._refused: Look | None = None
@@ -139,7 +141,7 @@ class Reload:
         Never raises for what the files hold: it is counted, logged once and told by `trouble`.
         """
         async with self.one_at_a_time:
-            now = await asyncio.to_thread(look_at, self._settings)
+            now = await asyncio.to_thread(look_at, self._settings, self.origin)
             is_settled, self._last = is_whole or now == self._last, now
             if now == self._in_force:
                 self._refused, self.trouble = None, ""
@@ -149,13 +151,13 @@ class Reload:
     async def _load(self, looked: Look) -> None:
         try:
             with _giving_way():
-                catalog, policy = await asyncio.to_thread(_compile, self._settings)
+                catalog, policy = await asyncio.to_thread(_compile, self._settings, self.origin)
         except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # noqa: BLE001  a panic in Cedar is no Exception; what is in force stays
             self._refuse(looked, str(error) if isinstance(error, Unusable) else f"{type(error).__name__}: {error}")
             return
-        if await asyncio.to_thread(look_at, self._settings) != looked:
+        if await asyncio.to_thread(look_at, self._settings, self.origin) != looked:
             return  # it changed while it was read; the next looks will tell
         replaced = self._rules.replace(catalog, policy)
         self._in_force, self._refused, self.trouble = looked, None, ""
@@ -173,26 +175,14 @@ class Reload:
         self.trouble = why
 
 
-def look_at(settings: Settings) -> Look:
-    """How the files of the catalog and the policies look now. They are read whole: a time stamp can lie."""
-    policy = settings.policy
-    others = tuple((path.name, _digest(path)) for path in filter(None, [settings.catalog.file, policy.digests_file]))
-    try:
-        return (*others, *((path.name, _digest(path)) for path in policy_files(policy.directory)))
-    except Unusable as unusable:
-        return (*others, (str(policy.directory), str(unusable)))
+def look_at(settings: Settings, origin: Origin | None = None) -> Look:
+    """How the catalog's file and the policies look now; without an origin, those that the settings name."""
+    return (digest_of(settings.catalog.file), *(origin or origin_of(settings.policy)).look())
 
 
-def _digest(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        return str(error)
-
-
-def _compile(settings: Settings) -> tuple[HttpCatalog, CedarPolicy]:
+def _compile(settings: Settings, origin: Origin) -> tuple[HttpCatalog, CedarPolicy]:
     catalog = read_catalog(settings)
-    return catalog, read_policy(settings, catalog, _rest)
+    return catalog, read_policy(settings, catalog, origin, _rest)
 
 
 def _rest() -> None:

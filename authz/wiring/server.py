@@ -26,7 +26,8 @@ from authz.wiring.engines import make_opa
 from authz.wiring.gauges import opa_gauges, rules_gauges, shadow_gauges, trust_gauges
 from authz.wiring.knowledge import Knowledge, make_pipeline, read
 from authz.wiring.lanes import choose_lane, loop_of, make_transport
-from authz.wiring.rules import Look, Reload, Rules, look_at
+from authz.wiring.origins import Look
+from authz.wiring.rules import Reload, Rules, look_at
 from authz.wiring.shadow import Shadowing
 from authz.wiring.stores import TaskStore, open_store
 from authz.wiring.tasks import keep_house, make_first_key, make_task_server

@@ -22,7 +22,8 @@ from authz.policy.schema import FIXED
 from authz.wiring.catalog import Attempt, request_of
 from authz.wiring.engines import must_decide_by_cedar
 from authz.wiring.knowledge import read_catalog, vocabulary_of
-from authz.wiring.policy_sets import Parts, PolicySet
+from authz.wiring.origins import origin_of
+from authz.wiring.policy_sets import Parts, PolicySet, named_origin
 from authz.wiring.stated import HALF_SECOND, Operations, Stated, by_action, decide_stated
 
 __all__ = ["Outcome", "Ran", "find_case_files", "fixed_schema", "run_cases", "whole_schema"]
@@ -66,7 +67,7 @@ def run_cases(file: Path, policies: tuple[Path, ...] = ()) -> Ran:
         outcomes.append(Outcome(place, case, record, tuple(_differences(case, record.decision))))
     if problems:
         raise Unusable(*problems)
-    return Ran(file, tuple(outcomes), tuple(sources(policy_set.folders).values()), frozenset(fired))
+    return Ran(file, tuple(outcomes), tuple(sources(policy_set.files).values()), frozenset(fired))
 
 
 def _read(document: CaseFile, policies: tuple[Path, ...]) -> PolicySet:
@@ -74,13 +75,14 @@ def _read(document: CaseFile, policies: tuple[Path, ...]) -> PolicySet:
     if settings is not None and document.config is not None and not policies and not document.policies:
         must_decide_by_cedar(settings, document.config)
     catalog_file = document.catalog or (settings and settings.catalog.file)
-    folders = policies or document.policies or (settings and (settings.policy.directory,))
-    if not catalog_file or not folders:
+    places = policies or document.policies
+    origin = named_origin(places) if places else settings and origin_of(settings.policy)
+    if not catalog_file or not origin:
         raise ValueError("the file names no catalog or no policies")
     groups = document.groups
     if groups is None:
         groups = settings.policy.groups if settings else {}
-    return Parts(catalog_file, folders, groups).read()
+    return Parts(catalog_file, origin, groups).read()
 
 
 def _stated(document: CaseFile, case: Case, place: Place, known: Operations) -> Stated:

@@ -1,0 +1,71 @@
+"""Where policies lie in, their files' names and contents out: what a policy set is made of, wherever it comes from."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from authz.core.errors import Place, Problem, Unusable, collecting
+from authz.documents import read_bytes, text_of
+from authz.policy.digests import mismatches
+
+SUFFIX = ".cedar"
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyFile:
+    """One file of a policy set. A member of an archive has a path below the archive's own."""
+
+    path: Path
+    content: bytes
+    name: str  # within its set
+
+    @classmethod
+    def read(cls, path: Path) -> "PolicyFile":
+        """The file as it is now; raises Unusable."""
+        return cls(path, read_bytes(path), path.name)
+
+    @property
+    def text(self) -> str:
+        """Its text, lines ended by a newline alone; raises Unusable where it is none."""
+        return text_of(self.path, self.content)
+
+    @property
+    def sha256(self) -> str:
+        """Of its bytes, in hexadecimal."""
+        return hashlib.sha256(self.content).hexdigest()
+
+
+def policy_files(places: Path | tuple[Path, ...], digests_file: Path | None = None) -> list[PolicyFile]:
+    """The policy files of a folder, or of several folders and files together; raises Unusable where there is none.
+
+    Where there is a file of digests, it must list exactly these files as they are: see `authz.policy.digests`.
+    """
+    files, problems = list[PolicyFile](), list[Problem]()
+    for path in policy_paths(places):
+        with collecting(problems):
+            files.append(PolicyFile.read(path))
+    if digests_file is not None:
+        problems += mismatches(digests_file, {file.path: file.sha256 for file in files})
+    if problems:
+        raise Unusable(*problems)
+    return files
+
+
+def policy_paths(places: Path | tuple[Path, ...]) -> Sequence[Path]:
+    """Where they are; raises Unusable where there is none."""
+    if isinstance(places, tuple):
+        return list(dict.fromkeys(path for each in places for path in ([each] if each.is_file() else _paths(each))))
+    return _paths(places)
+
+
+def _paths(folder: Path) -> list[Path]:
+    """The policy files by name. A broken link or a folder of such a name is one too: reading it says what is wrong."""
+    try:
+        paths = sorted(path for path in folder.iterdir() if path.suffix == SUFFIX and not path.name.startswith("."))
+    except OSError as error:
+        raise Unusable(Problem(Place(folder), f"cannot be read: {error}", "Name a folder of policy files.")) from error
+    if not paths:
+        remedy = "Write policies into files whose names end in .cedar; what no policy permits is denied."
+        raise Unusable(Problem(Place(folder), "holds no policy file", remedy))
+    return paths

@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
         {"core", "ports", "documents", "strict_json", "jose"},
         {"pydantic", "pydantic_core", "cachetools", "joserfc", "redis"},
     ),
-    "policy": ({"core", "ports", "documents", "strict_json"}, {"cedarpy", "cachetools"}),
+    "policy": ({"core", "ports", "documents", "strict_json", "jose"}, {"cedarpy", "cachetools", "joserfc"}),
     "observe": ({"core", "ports"}, {"opentelemetry"}),
     "forms": ({"core"}, {"pydantic", "pydantic_core"}),
     "config": ({"core", "documents", "forms"}, {"pydantic", "pydantic_core"}),

@@ -9,7 +9,7 @@ from authz.core.errors import Place, Problem, Unusable, collecting
 from authz.documents import read_bytes, text_of
 from authz.policy.digests import mismatches
 
-SUFFIX = ".cedar"
+_SUFFIX = ".cedar"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,11 @@ class PolicyFile:
     def sha256(self) -> str:
         """Of its bytes, in hexadecimal."""
         return hashlib.sha256(self.content).hexdigest()
+
+
+def is_policy(name: str) -> bool:
+    """Whether a file of that name is one of policies. Hidden names are none: Kubernetes and editors have theirs."""
+    return name.endswith(_SUFFIX) and not any(part.startswith(".") for part in name.split("/"))
 
 
 def policy_files(places: Path | tuple[Path, ...], digests_file: Path | None = None) -> list[PolicyFile]:
@@ -62,7 +67,7 @@ def policy_paths(places: Path | tuple[Path, ...]) -> Sequence[Path]:
 def _paths(folder: Path) -> list[Path]:
     """The policy files by name. A broken link or a folder of such a name is one too: reading it says what is wrong."""
     try:
-        paths = sorted(path for path in folder.iterdir() if path.suffix == SUFFIX and not path.name.startswith("."))
+        paths = sorted(path for path in folder.iterdir() if is_policy(path.name))
     except OSError as error:
         raise Unusable(Problem(Place(folder), f"cannot be read: {error}", "Name a folder of policy files.")) from error
     if not paths:

@@ -19,7 +19,6 @@ from authz.policy.cedar import CedarPolicy
 from authz.policy.files import PolicyFile
 from authz.wiring.engines import must_decide_by_cedar
 from authz.wiring.knowledge import read
-from authz.wiring.origins import origin_of
 from authz.wiring.policy_sets import Named, parts_of
 from authz.wiring.recorded import decide_recorded
 from authz.wiring.replay import CannotReplay, Replay
@@ -62,7 +61,7 @@ def explain_recorded(
     knowledge = read(config_file)
     must_decide_by_cedar(knowledge.settings, config_file)
     record = decide_recorded(knowledge, recorded_file, unix_seconds, asker)
-    return _explained(record, knowledge.policy, origin_of(knowledge.settings.policy).files())
+    return _explained(record, knowledge.policy, knowledge.origin.files())
 
 
 def explain_answered(named: Named, audit_file: Path, decision_id: str) -> Explained:

@@ -41,12 +41,13 @@ class Knowledge:
     trust: Trust
     catalog: HttpCatalog
     policy: CedarPolicy
+    origin: Origin  # of the policies
     token_keys: TokenKeys | None
     unset: tuple[Unset, ...] = ()  # entries of the catalog whose requests are denied until they are filled in
 
 
-def read(config_file: Path, settings: Settings | None = None) -> Knowledge:
-    """Read the configuration, unless it was read already, and what it names.
+def read(config_file: Path, settings: Settings | None = None, origin: Origin | None = None) -> Knowledge:
+    """Read the configuration, unless it was read already, and what it names; policies from this origin, if any.
 
     Raises Unusable with the problems of every part, not of the first.
     """
@@ -62,7 +63,9 @@ def read(config_file: Path, settings: Settings | None = None) -> Knowledge:
             opa_reach(settings.policy.opa)
     if problems:
         raise Unusable(*problems)
-    return Knowledge(settings, trust, catalog, read_policy(settings, catalog), keys, tuple(unset))
+    origin = origin or origin_of(settings.policy)
+    policy = read_policy(settings, catalog, origin)
+    return Knowledge(settings, trust, catalog, policy, origin, keys, tuple(unset))
 
 
 def read_policy(

@@ -7,6 +7,7 @@ from typing import Protocol
 from authz.config import PolicySettings
 from authz.core.errors import Unusable
 from authz.policy.files import PolicyFile, policy_files, policy_paths
+from authz.wiring.bundles import bundle_source
 
 Look = tuple[tuple[str, str], ...]
 """Names of files, with a digest of what each holds or why it cannot be read."""
@@ -14,6 +15,14 @@ Look = tuple[tuple[str, str], ...]
 
 class Origin(Protocol):
     """Where policies come from, and come from anew while others are in force. Called from threads."""
+
+    def start(self) -> None:
+        """Have something to read; raises Unusable where there can be nothing."""
+        ...
+
+    def goes_back(self, why: Unusable) -> bool:
+        """Whether there is, in place of what cannot be used at the start, what was in force before."""
+        ...
 
     def look(self) -> Look:
         """How they look now; raises nothing."""
@@ -23,6 +32,14 @@ class Origin(Protocol):
         """Their names and contents; raises Unusable."""
         ...
 
+    def taken(self) -> None:
+        """Those that were read last are in force now. For the thread that put them in force."""
+        ...
+
+    def keep(self) -> None:
+        """Keep those in force for the next start, where their origin may be out of reach then."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class FolderOrigin:
@@ -30,6 +47,14 @@ class FolderOrigin:
 
     places: Path | tuple[Path, ...]
     digests_file: Path | None = None
+
+    def start(self) -> None:
+        """They are read when they are asked for."""
+
+    def goes_back(self, why: Unusable) -> bool:
+        """There is nothing but what lies there."""
+        del why
+        return False
 
     def look(self) -> Look:
         """They are read whole: a time stamp can lie."""
@@ -43,6 +68,12 @@ class FolderOrigin:
         """As `policy_files`."""
         return policy_files(self.places, self.digests_file)
 
+    def taken(self) -> None:
+        """Nothing hangs on it."""
+
+    def keep(self) -> None:
+        """They lie where they are."""
+
 
 def digest_of(path: Path) -> tuple[str, str]:
     """The name of the file, and the SHA-256 of what it holds or why it cannot be read."""
@@ -54,4 +85,8 @@ def digest_of(path: Path) -> tuple[str, str]:
 
 def origin_of(policy: PolicySettings) -> Origin:
     """Where the settings say that policies come from."""
+    if policy.bundle is not None:
+        return bundle_source(policy.bundle)
+    if policy.directory is None:
+        raise ValueError("the settings name neither a directory nor a bundle")
     return FolderOrigin(policy.directory, policy.digests_file)

@@ -48,5 +48,5 @@ class BundleCache:
         except OSError as error:
             with contextlib.suppress(OSError):
                 beside.unlink(missing_ok=True)
-            raise Unavailable(f"the bundle in force cannot be kept in {self.file}: {error.strerror}") from error
+            raise Unavailable(f"the bundle cannot be kept in {self.file}: {error.strerror}") from error
         self._holds = bundle.digest

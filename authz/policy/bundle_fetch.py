@@ -71,9 +71,11 @@ class HttpFetcher:
         try:
             with self._connected() as connection:
                 return self._ask(connection, tag)
-        except (OSError, http.client.HTTPException, ValueError) as error:
+        except (OSError, http.client.HTTPException, ValueError, Unavailable) as error:
             if time.monotonic() - began >= self.timeout_seconds:
                 raise Unavailable(f"the server gave no whole answer within {self.timeout_seconds:g} s") from error
+            if isinstance(error, Unavailable):
+                raise
             raise Unavailable(f"the server cannot be asked: {type(error).__name__}: {error}") from error
 
     @contextlib.contextmanager
@@ -109,13 +111,20 @@ class HttpFetcher:
         if self.token_file is not None:
             headers["Authorization"] = f"Bearer {self._token(self.token_file)}"
         connection.request("GET", path, headers=headers)
-        response = connection.getresponse()
+        with connection.getresponse() as response:
+            return self._read(response, tag)
+
+    @staticmethod
+    def _read(response: http.client.HTTPResponse, tag: str) -> Fetched:
         if response.status == _NOT_MODIFIED and tag:
             return Fetched(None, tag)
         if response.status in _REDIRECTS:
             raise Unavailable(f"the server answered {response.status}: redirects are not followed, name the last URL")
         if response.status != _OK:
             raise Unavailable(f"the server answered {response.status}")
+        if response.length is None and not response.chunked:
+            # So does an answer look whose headers were cut short.
+            raise Unavailable("the server does not say how long its answer is")
         content = response.read(MAX_ARCHIVE_BYTES + 1)
         if len(content) > MAX_ARCHIVE_BYTES:
             raise Unavailable(f"the server sent more than {MAX_ARCHIVE_BYTES} bytes")

@@ -107,6 +107,15 @@ class BundleSource:
         self._read = known
         return list(known.bundle.files)
 
+    def keep(self) -> None:
+        """Keep the bundle that was read last for a start without its server."""
+        if self._cache is None or self._read is None:
+            return
+        try:
+            self._cache.write(self._read.bundle)
+        except Unavailable as error:
+            _log.error("%s; a start without the server of the bundles would fail", error)
+
     def taken(self) -> None:
         """The policies that were read last are in force now."""
         if self._read is None:
@@ -115,15 +124,6 @@ class BundleSource:
         if self.in_force is None or bundle.digest != self.in_force.digest:
             _log.info("bundle %s is in force", bundle)
         self.in_force = bundle
-
-    def keep(self) -> None:
-        """Keep the bundle in force for a start without its server."""
-        if self._cache is None or self.in_force is None:
-            return
-        try:
-            self._cache.write(self.in_force)
-        except Unavailable as error:
-            _log.error("%s; a start without the server of the bundles would fail", error)
 
     @property
     def age_seconds(self) -> float:

@@ -32,12 +32,15 @@ class Origin(Protocol):
         """Their names and contents; raises Unusable."""
         ...
 
-    def taken(self) -> None:
-        """Those that were read last are in force now. For the thread that put them in force."""
+    def keep(self) -> None:
+        """Keep those that were read last for the next start, where their origin may be out of reach then.
+
+        They are about to be in force: whatever happens, nothing older than them is after that.
+        """
         ...
 
-    def keep(self) -> None:
-        """Keep those in force for the next start, where their origin may be out of reach then."""
+    def taken(self) -> None:
+        """Those that were read last are in force now. For the thread that put them in force."""
         ...
 
 
@@ -68,11 +71,11 @@ class FolderOrigin:
         """As `policy_files`."""
         return policy_files(self.places, self.digests_file)
 
-    def taken(self) -> None:
-        """Nothing hangs on it."""
-
     def keep(self) -> None:
         """They lie where they are."""
+
+    def taken(self) -> None:
+        """Nothing hangs on it."""
 
 
 def digest_of(path: Path) -> tuple[str, str]:

@@ -159,12 +159,12 @@ class Reload:
             return
         if await asyncio.to_thread(look_at, self._settings, self.origin) != looked:
             return  # it changed while it was read; the next looks will tell
+        await asyncio.to_thread(self.origin.keep)
         replaced = self._rules.replace(catalog, policy)
         self.origin.taken()
         self._in_force, self._refused, self.trouble = looked, None, ""
         self.loads += 1
         _log.info("%s %.12s and catalog %.12s are %s", self._name, policy.version, catalog.version, self._use)
-        await asyncio.to_thread(self.origin.keep)
         if replaced is not None:
             await asyncio.to_thread(replaced.let_go, _rest)
 

@@ -45,14 +45,17 @@ def serve(config_file: Path) -> None:
     """Serve until told to stop; raises Unusable or Unavailable where that cannot be begun."""
     started = time.perf_counter()
     settings = load_settings(config_file)
-    knowledge, seen = _read(config_file, settings, origin_of(settings.policy))
+    knowledge, seen = read_for_start(config_file, settings, origin_of(settings.policy))
     turns = choose_lane(settings.server, config_file)
     with asyncio.Runner(loop_factory=None if turns is None else lambda: loop_of(turns)) as runner:
         runner.run(_open(knowledge, seen, turns, started))
 
 
-def _read(config_file: Path, settings: Settings, origin: Origin) -> tuple[Knowledge, Look]:
-    """What the configuration names, and how its files looked before: a write between the two is a change."""
+def read_for_start(config_file: Path, settings: Settings, origin: Origin) -> tuple[Knowledge, Look]:
+    """What the configuration names, and how its files looked before: a write between the two is a change.
+
+    Raises Unusable.
+    """
     origin.start()
     seen = look_at(settings, origin)
     try:
@@ -62,8 +65,8 @@ def _read(config_file: Path, settings: Settings, origin: Origin) -> tuple[Knowle
             raise
         seen = look_at(settings, origin)
         knowledge = read(config_file, settings, origin)
-    origin.taken()
     origin.keep()
+    origin.taken()
     return knowledge, seen
 
 

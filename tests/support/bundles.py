@@ -118,8 +118,10 @@ class Publisher(ThreadingHTTPServer):
             if self.manner == "hang-tls":
                 time.sleep(5)
                 return
-            request = self._tls.wrap_socket(request, server_side=True)
-        super().finish_request(request, client_address)
+            with self._tls.wrap_socket(request, server_side=True) as wrapped:
+                super().finish_request(wrapped, client_address)
+        else:
+            super().finish_request(request, client_address)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Who asked went away: that is what some tests are about."""

@@ -92,6 +92,11 @@ class BundleSource:
                 self._confirmed_unix_seconds = self._known.confirmed_unix_seconds
             self._tell("")
 
+    @property
+    def newest(self) -> Bundle | None:
+        """The newest bundle that was proven, be it in force or not."""
+        return self._known.bundle if self._known else None
+
     def look(self) -> tuple[tuple[str, str], ...]:
         """The digest of the newest bundle."""
         return (("policy.bundle", self._known.bundle.digest if self._known else ""),)

@@ -7,9 +7,12 @@ from pathlib import Path
 
 from authz.core.errors import Place, Problem, Unusable, collecting
 from authz.documents import read_bytes, text_of
+from authz.policy.bundle_archive import NotAnArchive, read_archive
 from authz.policy.digests import mismatches
 
 _SUFFIX = ".cedar"
+_ARCHIVES = (".tar.gz", ".tgz")
+_BUNDLE_REMEDY = "Build it again: authz policy bundle."
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +47,13 @@ def is_policy(name: str) -> bool:
 def policy_files(places: Path | tuple[Path, ...], digests_file: Path | None = None) -> list[PolicyFile]:
     """The policy files of a folder, or of several folders and files together; raises Unusable where there is none.
 
+    Among several, an archive stands for the policies in it, whoever made it: that is for tools, which decide nothing.
     Where there is a file of digests, it must list exactly these files as they are: see `authz.policy.digests`.
     """
     files, problems = list[PolicyFile](), list[Problem]()
     for path in policy_paths(places):
         with collecting(problems):
-            files.append(PolicyFile.read(path))
+            files += _archived(path) if path.name.endswith(_ARCHIVES) else [PolicyFile.read(path)]
     if digests_file is not None:
         problems += mismatches(digests_file, {file.path: file.sha256 for file in files})
     if problems:
@@ -62,6 +66,17 @@ def policy_paths(places: Path | tuple[Path, ...]) -> Sequence[Path]:
     if isinstance(places, tuple):
         return list(dict.fromkeys(path for each in places for path in ([each] if each.is_file() else _paths(each))))
     return _paths(places)
+
+
+def _archived(path: Path) -> list[PolicyFile]:
+    try:
+        held = read_archive(read_bytes(path))
+    except NotAnArchive as error:
+        raise Unusable(Problem(Place(path), f"is no bundle: {error}", _BUNDLE_REMEDY)) from error
+    files = [PolicyFile(path / name, held[name], name) for name in sorted(held) if is_policy(name)]
+    if not files:
+        raise Unusable(Problem(Place(path), "holds no policy file", _BUNDLE_REMEDY))
+    return files
 
 
 def _paths(folder: Path) -> list[Path]:

@@ -43,6 +43,11 @@ def terms_of(bundle: BundleSettings) -> Terms:
     return Terms(read_public_keys(bundle.public_keys_file), digest, bundle.scope, version)
 
 
+def bundle_of(origin: object) -> str:
+    """Which bundle the policies were read from, for people; empty where they come from elsewhere."""
+    return str(origin.newest) if isinstance(origin, BundleSource) else ""
+
+
 async def follow(bundles: BundleSource, poll_seconds: float) -> None:
     """Look again and again what is published, until cancelled."""
     while True:

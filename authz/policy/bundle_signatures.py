@@ -34,6 +34,12 @@ class NotSigned(ValueError):
     """The bundle is not signed as it should be; the message says what is wrong."""
 
 
+class _Registry(jws.JWSRegistry):
+    """Lets lists of many files through; how long a token may be is asked before."""
+
+    max_payload_length = _MAX_CHARACTERS
+
+
 class _Number(str):
     """A number as it is written: OPA digests 1.50 and 1.5 apart."""
 
@@ -58,7 +64,9 @@ def sign(files: Mapping[str, bytes], key: BundleKey, claims: Mapping[str, Any]) 
     listed = [{"name": name, "hash": _digest(name, files[name], _HASH), "algorithm": _HASH} for name in sorted(files)]
     algorithm = min(key.algorithms)
     payload = json.dumps({"files": listed, **claims}).encode()
-    token = jws.serialize_compact({"alg": algorithm, "kid": key.id}, payload, key.key, algorithms=[algorithm])
+    token = jws.serialize_compact(
+        {"alg": algorithm, "kid": key.id}, payload, key.key, registry=_Registry(algorithms=[algorithm])
+    )
     return json.dumps({"signatures": [token]}).encode()
 
 
@@ -73,7 +81,7 @@ def prove(files: Mapping[str, bytes], keys: Mapping[str, BundleKey], scope: str)
         raise NotSigned(f"its signature is no JWS: {error}") from error
     key = _key(header, claims, keys)
     try:
-        jws.deserialize_compact(token, key.key, algorithms=[header["alg"]])
+        jws.deserialize_compact(token, key.key, registry=_Registry(algorithms=[header["alg"]]))
     except (JoseError, ValueError) as error:
         raise NotSigned(f"its signature is not by the key {key.id!r}") from error
     if claims.get("scope", "") != scope:

@@ -14,6 +14,7 @@ from authz.policy.bundle_fetch import Fetcher, FileFetcher, HttpFetcher
 from authz.policy.bundle_keys import read_public_keys
 from authz.policy.bundle_source import BundleSource
 from authz.policy.files import PolicyFile
+from authz.wiring.giving_way import giving_way
 
 _SPREAD = 0.1
 """Of the time between two polls: replicas that were started together do not ask together."""
@@ -48,11 +49,17 @@ def bundle_of(origin: object) -> str:
     return str(origin.newest) if isinstance(origin, BundleSource) else ""
 
 
+async def poll(bundles: BundleSource) -> None:
+    """Look once what is published, while checks go on."""
+    with giving_way():
+        await asyncio.to_thread(bundles.poll)
+
+
 async def follow(bundles: BundleSource, poll_seconds: float) -> None:
     """Look again and again what is published, until cancelled."""
     while True:
         await asyncio.sleep(poll_seconds * random.uniform(1 - _SPREAD, 1 + _SPREAD))  # noqa: S311  nobody gains by guessing it
         try:
-            await asyncio.to_thread(bundles.poll)
+            await poll(bundles)
         except Exception:  # noqa: BLE001  what follows outlives whatever one poll meets
             _log.exception("it could not be looked what is published; the bundle in force stays")

@@ -7,7 +7,6 @@ then takes its place whole; what cannot be used changes nothing. A catalog and i
 import asyncio
 import gc
 import logging
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,13 +21,13 @@ from authz.core.hop import ActionClass, Hop
 from authz.core.query import Query
 from authz.core.request import Request
 from authz.policy.cedar import CedarPolicy
+from authz.wiring.giving_way import giving_way
 from authz.wiring.knowledge import read_catalog, read_policy
 from authz.wiring.origins import Look, Origin, digest_of, origin_of
 from authz.wiring.tasks import classes_of
 
 EVERY_SECONDS = 1.0
 """How often the files are looked at. A change must look the same twice before it is read: it is written by then."""
-_SWITCH_SECONDS = 0.0001
 _REST_SECONDS = 0.001
 
 _log = logging.getLogger("authz.rules")
@@ -150,7 +149,7 @@ class Reload:
 
     async def _load(self, looked: Look) -> None:
         try:
-            with _giving_way():
+            with giving_way(), _without_collecting():
                 catalog, policy = await asyncio.to_thread(_compile, self._settings, self.origin)
         except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
             raise
@@ -192,18 +191,15 @@ def _rest() -> None:
 
 
 @contextmanager
-def _giving_way() -> Iterator[None]:
-    """Let the event loop take the interpreter back from other threads sooner than after Python's 5 ms.
+def _without_collecting() -> Iterator[None]:
+    """Let the collector rest, and then leave out for good what came meanwhile.
 
-    The collector would stop all threads to walk through a great many new objects that are none of its business: they
-    live until they are replaced, and hold no cycles. So it rests, and then leaves them out for good.
+    It would stop all threads to walk through a great many new objects that are none of its business: they live until
+    they are replaced, and hold no cycles.
     """
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(_SWITCH_SECONDS)
     gc.disable()
     try:
         yield
     finally:
         gc.freeze()
         gc.enable()
-        sys.setswitchinterval(before)

@@ -26,7 +26,7 @@ from authz.server.life import Drain, Endpoint, Hooks, run
 from authz.server.transport import Limits
 from authz.server.turns import Turns
 from authz.wire.encode import FALLBACK
-from authz.wiring.bundles import follow
+from authz.wiring.bundles import follow, poll
 from authz.wiring.engines import make_opa
 from authz.wiring.gauges import opa_gauges, rules_gauges, shadow_gauges, trust_gauges
 from authz.wiring.knowledge import Knowledge, make_pipeline, read
@@ -141,7 +141,7 @@ async def _serve(  # noqa: PLR0913, PLR0917  what was opened before
 
 async def _look(bundles: BundleSource | None, reloads: Sequence[Reload]) -> None:
     if bundles:
-        await asyncio.to_thread(bundles.poll)
+        await poll(bundles)
     for each in reloads:
         await each.look(is_whole=True)
 

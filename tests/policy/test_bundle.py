@@ -107,6 +107,17 @@ def test_each_kind_of_key_signs(tmp_path: Path, key: ECKey | OKPKey | RSAKey, al
     assert read_bundle(draft.archive(), PLACE, Terms(keys_of(tmp_path, key))).files
 
 
+def test_a_bundle_may_hold_many_files_and_large_ones(tmp_path: Path, terms: Terms) -> None:
+    """As many as the limits say, by our own maker and by others."""
+    many = {f"team-{number:04}/{'x' * 60}.cedar": b"" for number in range(MAX_FILES - 2)}
+    large = {"large.cedar": random.Random(6).randbytes(1024 * 1024)}  # noqa: S311  what cannot be packed smaller
+    for files in (many, large):
+        key = BundleKey("release", frozenset({"ES256"}), SIGNER)
+        ours = make_bundle([PolicyFile(tmp_path, held, name) for name, held in files.items()], "r", key, {"iat": NOW})
+        for content in (ours, Draft(dict(files)).archive()):
+            assert {file.name: file.content for file in read_bundle(content, PLACE, terms).files} == files
+
+
 def test_the_one_key_need_not_be_named(tmp_path: Path, terms: Terms) -> None:
     """As `opa sign` leaves it; with two keys it must be, in the header or as the claim keyid."""
     unnamed, named = Draft(header={"typ": "JWT"}), Draft(header={}, claims={"keyid": "release"})

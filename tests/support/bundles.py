@@ -76,7 +76,9 @@ class Draft:
     def token(self) -> str:
         """The signature."""
         header = {"alg": self.algorithm, **self.header}
-        return jws.serialize_compact(header, self.payload(), self.key, algorithms=[self.algorithm])
+        registry = jws.JWSRegistry(algorithms=[self.algorithm])
+        registry.max_payload_length = 1 << 20
+        return jws.serialize_compact(header, self.payload(), self.key, registry=registry)
 
     def members(self) -> dict[str, bytes]:
         """Every file of the archive."""

@@ -284,6 +284,54 @@ def test_no_cut_and_no_flipped_bit_makes_another_bundle(terms: Terms) -> None:
     assert taken < CORRUPTIONS / 50
 
 
+def test_no_flipped_bit_within_the_tar_makes_another_bundle(terms: Terms) -> None:
+    """Also where gzip's own sum is right: a header has one reading, and what was signed is the content."""
+    tar, chance = gzip.decompress(Draft.of().archive()), random.Random(7)  # noqa: S311  as above
+    files = read_bundle(gzip.compress(tar), PLACE, terms).files
+    used, taken = len(tar.rstrip(b"\0")), 0
+    for _ in range(CORRUPTIONS // 5):
+        try:
+            bundle = read_bundle(gzip.compress(flipped(tar[:used], chance) + tar[used:], 1), PLACE, terms)
+        except Unusable:
+            continue
+        taken += 1
+        assert bundle.files == files  # the bit is in what fills a block up
+    assert taken < CORRUPTIONS / 10
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda tar: tar[:100] + b"0000666\0" + tar[108:], "the sum of a header is wrong"),
+        (lambda tar: summed(tar[:124] + b"99999999999\0" + tar[136:512]) + tar[512:], "not octal"),
+        (lambda tar: summed(tar[:124] + b"\x80" + bytes(10) + b"\x01" + tar[136:512]) + tar[512:], "not octal"),
+        (lambda tar: summed(tar[:124] + b"77777777777\0" + tar[136:512]) + tar[512:], "cut short"),
+        (lambda tar: summed(tar[:156] + b"5" + tar[157:512]) + tar[512:], "a folder in it has a content"),
+        (lambda tar: summed(tar[:156] + b"x" + tar[157:512]) + tar[512:], "only plain files"),
+        (lambda tar: summed(tar[:156] + b"g" + tar[157:512]) + tar[512:], "only plain files"),
+        (lambda tar: summed(tar[:257] + bytes(8) + tar[265:512]) + tar[512:], "no tar of the ustar form"),
+        (lambda tar: tar[:1024] + bytes(512), "no end mark"),
+        (lambda tar: tar[:1024] + bytes(512) + b"x" * 512, "no end mark"),
+        (lambda tar: tar + b"x", "something follows"),
+        (lambda tar: bytes(512) + tar, "something follows"),
+        (lambda tar: tar[:515], "cut short"),
+        (lambda tar: tar[:1024], "no end mark"),
+        (lambda tar: tar[:1024] + tar[:300], "no end mark"),
+    ],
+)
+def test_a_tar_with_two_readings_is_refused(change: Callable[[bytes], bytes], why: str) -> None:
+    """What others repair, skip or take for the end has no reading here."""
+    tar = gzip.decompress(packed({"a.cedar": b"permit"}, tarfile.USTAR_FORMAT))
+    with pytest.raises(NotAnArchive, match=why):
+        read_archive(gzip.compress(change(tar)))
+
+
+def summed(header: bytes) -> bytes:
+    """The header with its sum put right."""
+    blank = header[:148] + b" " * 8 + header[156:]
+    return header[:148] + b"%06o\0 " % sum(blank) + header[156:]
+
+
 def test_with_a_pin_no_broken_archive_is_taken_at_all() -> None:
     """The digest is of every byte."""
     whole, chance = Draft.of().archive(), random.Random(4)  # noqa: S311  as above

@@ -6,6 +6,7 @@ import logging
 import os
 import random
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -410,6 +411,27 @@ def test_an_older_bundle_is_refused_over_a_restart_too(place: Place, caplog: pyt
     assert again.gauges()["authz.policy.up"] == 0
 
 
+def test_a_bundle_that_was_proven_too_early_does_not_follow_a_newer_one(place: Place) -> None:
+    """Where one comes into force while an older one, proven against the one before, waits: it waits in vain."""
+    following = Following.start(place)
+    place.publisher.content = Draft.of(NOTHING_ALLOWED, iat=NOW + 9).archive()
+    following.bundles.poll()
+    following.bundles.files()
+    place.publisher.content = Draft.of(iat=NOW + 5).archive()
+    following.bundles.poll()
+    assert following.bundles.trouble == ""
+    following.bundles.taken()
+    with pytest.raises(Unusable, match="no later"):
+        following.bundles.files()
+
+
+def test_a_transfer_leaves_nothing_running(place: Place) -> None:
+    """The watch over its time ends with it."""
+    following = Following.start(place)
+    following.look()
+    until(lambda: not [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)], 5)
+
+
 def test_a_start_with_a_bundle_that_cannot_be_used_takes_the_one_before(
     place: Place, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -554,6 +576,23 @@ def test_a_catalog_and_a_bundle_that_need_each_other_come_into_force_together(pl
     following.look()
     assert following.reload.trouble == ""
     assert f"{name}x" in following.rules.classes_of
+
+
+def test_a_real_server_permits_nothing_once_its_bundle_has_expired(place: Place) -> None:
+    """Hops that were allowed are denied from the signed end on, with 503, though the bundle can be had no more."""
+    address = f"127.0.0.1:{free_port()}"
+    listening = {"listen": address, "transport": "plaintext", "drain_seconds": 0, "stop_grace_seconds": 1}
+    policy = {"bundle": {**place.settings, "poll_seconds": 0.2}}
+    world = World(place.world.folder, place.world.ca, {"policy": policy, "server": listening})
+    hop = world.check(world.start_task().id)
+    with serve(world.config_file, address) as server:
+        place.publisher.content = Draft.of(iat=NOW + 1, exp=time.time() + 10).archive()
+        until(lambda: server.log().count("is in force") > 1)
+        assert server.check(hop).status.code == 0
+        place.publisher.status = 503
+        until(lambda: server.check(hop).status.code != 0)
+        assert server.check(hop).denied_response.status.code == 503
+        assert world.last_record()["reason"] == Reason.POLICY_ERROR.id
 
 
 def test_a_real_server_follows_its_bundles(place: Place) -> None:

@@ -39,6 +39,10 @@ class Fetcher(Protocol):
         """What is there now; raises Unavailable. `tag` is that of what is known already, or empty."""
         ...
 
+    def cut(self) -> None:
+        """Let whoever waits for it wait no longer."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class FileFetcher:
@@ -55,8 +59,11 @@ class FileFetcher:
         except OSError as error:
             raise Unavailable(f"it cannot be read: {error.strerror}") from error
 
+    def cut(self) -> None:
+        """Nobody waits for a file."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class HttpFetcher:
     """Asks a server, with a connection of its own each time."""
 
@@ -64,6 +71,7 @@ class HttpFetcher:
     timeout_seconds: float  # for all of it, from when the server is connected to
     authorities_file: Path | None = None  # PEM: who signs the server's certificate; else those that the system trusts
     token_file: Path | None = None  # a bearer token, read anew each time
+    _channel: socket.socket | None = None  # of the transfer that goes on
 
     def fetch(self, tag: str) -> Fetched:
         """The archive, unless the server says that it is the one of that tag; raises Unavailable."""
@@ -77,6 +85,11 @@ class HttpFetcher:
             if isinstance(error, Unavailable):
                 raise
             raise Unavailable(f"the server cannot be asked: {type(error).__name__}: {error}") from error
+
+    def cut(self) -> None:
+        """End the transfer that goes on, if one does."""
+        if self._channel is not None:
+            _cut(self._channel)
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[http.client.HTTPConnection]:
@@ -92,7 +105,8 @@ class HttpFetcher:
             if context is not None:
                 channel = context.wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False)
                 stack.callback(channel.close)
-            cut = threading.Timer(self.timeout_seconds, _cut, (channel,))
+            self._channel = channel
+            cut = threading.Timer(self.timeout_seconds, self.cut)
             cut.daemon = True
             cut.start()
             stack.callback(cut.cancel)

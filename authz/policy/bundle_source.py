@@ -92,6 +92,10 @@ class BundleSource:
                 self._confirmed_unix_seconds = self._known.confirmed_unix_seconds
             self._tell("")
 
+    def stop(self) -> None:
+        """Let no poll wait for the server any more."""
+        self._fetcher.cut()
+
     @property
     def newest(self) -> Bundle | None:
         """The newest bundle that was proven, be it in force or not."""

@@ -132,6 +132,8 @@ async def _serve(  # noqa: PLR0913, PLR0917  what was opened before
     finally:
         for task in tuple(keeping):
             task.cancel()
+        if bundles:
+            bundles.stop()
         await trust.stop()
         telemetry.shutdown(settings.server.stop_grace_seconds)
         audit.close()

@@ -595,6 +595,23 @@ def test_a_real_server_permits_nothing_once_its_bundle_has_expired(place: Place)
         assert world.last_record()["reason"] == Reason.POLICY_ERROR.id
 
 
+def test_a_server_that_hangs_delays_no_stop(place: Place) -> None:
+    """SIGTERM ends the server soon, though a transfer has still much time."""
+    address = f"127.0.0.1:{free_port()}"
+    listening = {"listen": address, "transport": "plaintext", "drain_seconds": 0, "stop_grace_seconds": 1}
+    policy = {"bundle": {**place.settings, "poll_seconds": 0.2, "timeout_seconds": 120}}
+    world = World(place.world.folder, place.world.ca, {"policy": policy, "server": listening})
+    with serve(world.config_file, address) as server:
+        place.publisher.content = NEW.archive()  # some hundred bytes, ten in a second
+        place.publisher.manner = "drip"
+        asked = len(place.publisher.asked)
+        until(lambda: len(place.publisher.asked) > asked)
+        server.process.terminate()
+        began = time.monotonic()
+        assert server.process.wait(120) == 0
+        assert time.monotonic() - began < 30
+
+
 def test_a_real_server_follows_its_bundles(place: Place) -> None:
     """A new bundle is in force soon after it is published, SIGHUP asks at once, and what is bad changes nothing."""
     address = f"127.0.0.1:{free_port()}"

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from authz.config import BundleSettings
+from authz.bundle_settings import BundleSettings
 from authz.policy.bundle import MAX_AHEAD_SECONDS
 from authz.policy.bundle_archive import MAX_ARCHIVE_BYTES, MAX_FILES, MAX_UNPACKED_BYTES
-from tests.policy.test_bundle import OPA, with_opa
 from tests.support.bundles import SIGNER, jwks
 from tests.support.commands import authz
+from tests.support.opa import opa_program
 from tests.support.world import World
 
 ROOT = Path(__file__).parents[1]
@@ -67,14 +67,13 @@ def test_the_page_tells_the_limits_as_they_are() -> None:
     assert "five minutes" in PAGE
 
 
-@with_opa
 def test_what_the_page_says_of_opa_makes_a_bundle(tmp_path: Path) -> None:
     """The commands of the page, run as they stand, make a bundle that is proven."""
     World(tmp_path)
     (tmp_path / "key.pem").write_bytes(SIGNER.as_pem(private=True))
     (tmp_path / "keys.json").write_text(jwks(SIGNER))
     (block,) = re.findall(r"^```\n(cd policies.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    path = f"{Path(OPA).parent}:/usr/bin:/bin"
+    path = f"{Path(opa_program()).parent}:/usr/bin:/bin"
     subprocess.run([str(shutil.which("sh")), "-ec", block], cwd=tmp_path, check=True, env={"PATH": path})
     ended = authz("policy", "bundle-verify", tmp_path / "bundle.tar.gz", "--public-keys", tmp_path / "keys.json")
     assert ended.status == 0, ended.err

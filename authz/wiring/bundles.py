@@ -6,7 +6,7 @@ import random
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from authz.config import BundleSettings
+from authz.bundle_settings import BundleSettings
 from authz.core.errors import Place
 from authz.policy.bundle import Terms
 from authz.policy.bundle_cache import BundleCache

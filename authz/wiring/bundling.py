@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from authz.config import BundleSettings, load_settings
+from authz.bundle_settings import BundleSettings
+from authz.config import load_settings
 from authz.core.errors import Place, Problem, Unusable
 from authz.policy.bundle import Bundle, Terms, make_bundle, read_bundle
 from authz.policy.bundle_keys import new_private_key, public_set, read_private_key, read_public_keys

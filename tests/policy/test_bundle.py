@@ -34,6 +34,7 @@ from authz.policy.bundle_archive import (
 from authz.policy.bundle_keys import BundleKey, read_public_keys
 from authz.policy.files import PolicyFile
 from tests.support.bundles import NOW, SIGNER, Draft, digest, entry, jwks, packed
+from tests.support.opa import opa_program
 from tests.support.world import POLICIES
 
 PLACE = Place(Path("bundle.tar.gz"))
@@ -465,8 +466,6 @@ def test_keys_that_could_weaken_the_proof_are_refused(tmp_path: Path, document: 
     assert why in str(refused.value)
 
 
-OPA = shutil.which("opa") or str(Path(os.environ.get("AUTHZ_CACHE", Path.home() / ".cache/authz")) / "opa/bin/opa")
-with_opa = pytest.mark.skipif(not Path(OPA).exists(), reason="OPA is not built: make opa")
 MANIFEST = '{"revision":"r1", "b": 1.50, "roots": ["authz"], "u": "a\\u2028<>&\\u007f\\u0008\\u0001\\t\\"\\\\ä😀"}'
 
 
@@ -479,20 +478,27 @@ def signed_by_opa(tmp_path: Path) -> bytes:
     (folder / ".manifest").write_text(MANIFEST)
     (tmp_path / "claims.json").write_text(json.dumps({"iat": NOW, "keyid": "release"}))
     (tmp_path / "key.pem").write_bytes(SIGNER.as_pem(private=True))
-    command = [OPA, "sign", "--signing-key", "../key.pem", "--signing-alg", "ES256", "--claims-file", "../claims.json"]
+    command = [
+        opa_program(),
+        "sign",
+        "--signing-key",
+        "../key.pem",
+        "--signing-alg",
+        "ES256",
+        "--claims-file",
+        "../claims.json",
+    ]
     subprocess.run([*command, "--bundle", "."], cwd=folder, check=True)
     subprocess.run([str(shutil.which("tar")), "czf", "../bundle.tar.gz", "."], cwd=folder, check=True)
     return (tmp_path / "bundle.tar.gz").read_bytes()
 
 
-@with_opa
 def test_what_opa_signed_is_proven_here(signed_by_opa: bytes, terms: Terms) -> None:
     """`opa sign` and `tar` make a bundle; JSON documents are digested as OPA does, escapes and numbers included."""
     bundle = read_bundle(signed_by_opa, PLACE, terms)
     assert (bundle.revision, [file.name for file in bundle.files]) == ("r1", ["teams/crm.cedar"])
 
 
-@with_opa
 def test_what_is_signed_here_is_proven_by_opa(tmp_path: Path) -> None:
     """A bundle of `authz policy bundle` passes OPA's own verification, and with another key it does not."""
     policy = PolicyFile(Path("crm.cedar"), POLICIES.encode(), "crm.cedar")
@@ -501,7 +507,16 @@ def test_what_is_signed_here_is_proven_by_opa(tmp_path: Path) -> None:
     verdicts = {}
     for name, signer in {"ours": SIGNER, "a stranger's": STRANGER}.items():
         (tmp_path / "key.pem").write_bytes(signer.as_pem(private=False))
-        command = [OPA, "build", "-b", "ours.tar.gz", "--verification-key", "key.pem", "--signing-alg", "ES256"]
+        command = [
+            opa_program(),
+            "build",
+            "-b",
+            "ours.tar.gz",
+            "--verification-key",
+            "key.pem",
+            "--signing-alg",
+            "ES256",
+        ]
         command += ["--verification-key-id", "release", "-o", "out.tar.gz"]
         verdicts[name] = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True).returncode
     assert verdicts["ours"] == 0

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from authz.bundle_settings import BundleSettings
 from authz.documents import Document, ExistingFile, ExistingFolder, FileToBe, load
 from authz.forms import Address, HeaderName, RulePath, RuleUrl, SpiffeUri, TrustDomain
 
@@ -210,13 +211,18 @@ class PolicySettings(Document):
     rego: RegoSettings | None = None
     opa: OpaSettings | None = None
     input: Literal["authz", "opa-envoy-plugin"] = "authz"  # what Rego policies see: our facts, or the request with them
-    directory: ExistingFolder
+    directory: ExistingFolder | None = None
+    bundle: BundleSettings | None = None  # in place of a directory
     digests_file: ExistingFile | None = None
     shadow_directory: ExistingFolder | None = None  # a candidate, asked about live hops beside the live set
     groups: dict[str, tuple[SpiffeUri, ...]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _engine_fits(self) -> Self:
+    def _parts_fit(self) -> Self:
+        if (self.directory is None) == (self.bundle is None):
+            raise PydanticCustomError("policies", "give either directory or bundle: that is where policies come from")
+        if self.bundle is not None and self.digests_file is not None:
+            raise PydanticCustomError("policies", "digests_file is about a directory; a bundle proves itself")
         if (self.engine == "opa") != (self.opa is not None):
             raise PydanticCustomError("engine", "policy.opa goes with policy.engine: opa, and only with it")
         if self.engine != "rego" and self.rego is not None:

@@ -20,10 +20,12 @@ class NotAToken(ValueError):
     """The text is not a JWT in compact form that all readers read alike; the message says why."""
 
 
-def read_compact(unverified_token: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def read_compact(
+    unverified_token: str, max_characters: int = MAX_TOKEN_CHARACTERS
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Header and claims; raises NotAToken."""
-    if len(unverified_token) > MAX_TOKEN_CHARACTERS:
-        raise NotAToken(f"longer than {MAX_TOKEN_CHARACTERS} characters")
+    if len(unverified_token) > max_characters:
+        raise NotAToken(f"longer than {max_characters} characters")
     parts = _COMPACT.fullmatch(unverified_token)
     if parts is None:
         raise NotAToken("not three parts of base64url")

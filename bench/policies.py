@@ -13,6 +13,7 @@ from authz.core.decision import Allow, conclude
 from authz.core.hop import Operation
 from authz.core.query import Query
 from authz.policy.cedar import CedarPolicy
+from authz.policy.files import policy_files
 from authz.policy.source import load_policies
 from bench.row import Row, median_us
 from tests.policy.examples import COMPANY, GET_CONTACT, OPERATIONS, SUPPORT, query
@@ -65,7 +66,7 @@ def _policies(folder: Path, count: int) -> CedarPolicy:
     tools = tuple(_tool(index) for index in range(count // 2))
     written = COMPANY + "".join(islice(_about_one(tools), count - COMPANY.count("@id")))
     (folder / "0.cedar").write_text(written)
-    return load_policies(folder, (*OPERATIONS, *tools))
+    return load_policies(policy_files(folder), (*OPERATIONS, *tools))
 
 
 def _about_one(tools: tuple[Operation, ...]) -> Iterator[str]:

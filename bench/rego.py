@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from authz.core.decision import Allow, conclude
+from authz.policy.files import policy_files
 from authz.policy.rego import RegoPolicy
 from authz.policy.rego_input import facts_input
 from authz.policy.rego_source import load_rego
@@ -45,4 +46,4 @@ def _policy(agents: int) -> RegoPolicy:
         for first in range(0, len(rules), 300):
             text = "package authz\n\n" + "\n\n".join(rules[first : first + 300]) + "\n"
             (Path(folder) / f"agents-{first}.rego").write_text(text)
-        return load_rego(Path(folder), "data.authz.decision", facts_input(GROUPS, ARGUMENTS), frozenset())
+        return load_rego(policy_files(Path(folder)), "data.authz.decision", facts_input(GROUPS, ARGUMENTS), frozenset())

@@ -31,16 +31,20 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
         {"core", "ports", "documents", "strict_json", "jose"},
         {"pydantic", "pydantic_core", "cachetools", "joserfc", "redis"},
     ),
-    "policy": ({"core", "ports", "documents", "strict_json"}, {"cedarpy", "cachetools", "regorus"}),
+    "policy": (
+        {"core", "ports", "documents", "strict_json", "jose"},
+        {"cedarpy", "cachetools", "joserfc", "regorus"},
+    ),
     "observe": ({"core", "ports"}, {"opentelemetry"}),
     "forms": ({"core"}, {"pydantic", "pydantic_core"}),
-    "config": ({"core", "documents", "forms"}, {"pydantic", "pydantic_core"}),
+    "bundle_settings": ({"core", "documents", "forms"}, {"pydantic", "pydantic_core"}),
+    "config": ({"core", "documents", "forms", "bundle_settings"}, {"pydantic", "pydantic_core"}),
     "cases": ({"core", "documents"}, {"pydantic", "pydantic_core"}),
     "server": ({"core", "ports", "pipeline", "lifecycle", "api"}, {"grpc", "grpc_health", "google"}),
     "wiring": (
         {
             *("core", "config", "pipeline", "lifecycle", "ports", "api", "wire", "svid", "catalog", "tasks", "policy"),
-            *("observe", "server", "cases", ""),
+            *("observe", "server", "cases", "bundle_settings", ""),
         },
         {"grpc"},
     ),

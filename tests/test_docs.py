@@ -58,12 +58,9 @@ def test_the_page_of_configuration_is_complete(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "authz.yaml").write_text(shown)
-    # It has the embedded store and Cedar; the shared one, Rego and OPA have pages of their own.
-    assert unsaid(load_settings(tmp_path / "authz.yaml")) == [
-        "tasks.valkey is left out",
-        "policy.rego is left out",
-        "policy.opa is left out",
-    ]
+    # It has the embedded store, Cedar and a folder; the shared store, Rego, OPA and bundles have pages of their own.
+    left_out = ["tasks.valkey", "policy.rego", "policy.opa", "policy.bundle"]
+    assert unsaid(load_settings(tmp_path / "authz.yaml")) == [f"{each} is left out" for each in left_out]
 
 
 def test_the_page_of_stores_has_every_setting_of_the_shared_one() -> None:

@@ -11,7 +11,7 @@ COMMANDS = {
     "serve": "Answer Envoy's authorization checks until told to stop.",
     "task": "Start, look at and end tasks.",
     "explain": "Tell step by step how a recorded check is decided.",
-    "policy": "Check policies, try them with tables of cases, print the schema.",
+    "policy": "Check policies, try them with tables of cases, make signed bundles of them.",
     "replay": "Ask a candidate policy set about the hops of an audit log.",
     "catalog": "Check a catalog, try it with a request, draft one from OpenAPI or MCP.",
     "identity": "Parse SPIFFE IDs and verify certificates, as the server does.",

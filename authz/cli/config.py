@@ -44,7 +44,8 @@ def command() -> None:
 @config_option
 def check(config_file: Path) -> None:
     """Read the configuration and all that it names, as the server would at start, without starting."""
-    from authz.wiring.knowledge import read, read_policy  # noqa: PLC0415  slow to import, and help does not need it
+    from authz.wiring.bundles import bundle_of  # noqa: PLC0415  slow to import, and help does not need it
+    from authz.wiring.knowledge import read, read_policy  # noqa: PLC0415  as above
     from authz.wiring.shadow import candidate_settings  # noqa: PLC0415  as above
 
     knowledge = read(config_file)
@@ -55,6 +56,8 @@ def check(config_file: Path) -> None:
     click.echo(f"  identity       mode {settings.identity.mode}")
     click.echo(f"  catalog        {len(knowledge.catalog.operations)} operations, version {knowledge.catalog.version}")
     click.echo(f"  policies       {len(knowledge.policy.ids)}, version {knowledge.policy.version}")
+    if bundle := bundle_of(knowledge.origin):
+        click.echo(f"  bundle         {bundle}")
     if settings.policy.opa is not None:
         click.echo(
             f"  hops           decided by OPA at {settings.policy.opa.url}; the policies here, of the task service"

@@ -6,8 +6,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from authz.cli.options import Moment, SpiffeIdType, config_option, json_option, shown_time
-from authz.cli.policy import catalog_option, group_option, policies_option, rule_option
+from authz.cli.options import (
+    Moment,
+    SpiffeIdType,
+    catalog_option,
+    config_option,
+    group_option,
+    json_option,
+    policies_option,
+    rule_option,
+    shown_time,
+)
 from authz.core.decision import Allow, StepUp
 from authz.core.record import Record
 from authz.core.spiffe import SpiffeId

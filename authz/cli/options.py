@@ -26,6 +26,26 @@ config_option: Callable[[_F], _F] = click.option(
 
 json_option: Callable[[_F], _F] = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 
+policies_option: Callable[[_F], _F] = click.option(
+    "--policy",
+    "policies",
+    type=click.Path(exists=True, path_type=Path),
+    multiple=True,
+    help="A folder, file or bundle of policies instead; may be repeated.",
+)
+catalog_option: Callable[[_F], _F] = click.option(
+    "--catalog", "catalog_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A catalog instead."
+)
+rule_option: Callable[[_F], _F] = click.option(
+    "--rule",
+    default="",
+    metavar="PATH",
+    help="Of policies in Rego, the rule that decides, such as data.authz.decision.",
+)
+group_option: Callable[[_F], _F] = click.option(
+    "--group", "groups", multiple=True, metavar="NAME=SPIFFE_ID", help="One of a group's agents; may be repeated."
+)
+
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)")
 UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 

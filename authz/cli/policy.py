@@ -8,27 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from authz.cli import EXIT_FAILED
-from authz.cli.options import config_option, json_option
+from authz.cli.bundle import bundle, bundle_key, bundle_verify
+from authz.cli.options import catalog_option, config_option, group_option, json_option, policies_option, rule_option
 
 if TYPE_CHECKING:
     from authz.wiring.tables import Outcome, Ran
 
 _PATH = click.Path(exists=True, path_type=Path)
-policies_option = click.option(
-    "--policy", "policies", type=_PATH, multiple=True, help="A folder or file of policies instead; may be repeated."
-)
-catalog_option = click.option(
-    "--catalog", "catalog_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A catalog instead."
-)
-rule_option = click.option(
-    "--rule",
-    default="",
-    metavar="PATH",
-    help="Of policies in Rego, the rule that decides, such as data.authz.decision.",
-)
-group_option = click.option(
-    "--group", "groups", multiple=True, metavar="NAME=SPIFFE_ID", help="One of a group's agents; may be repeated."
-)
 
 
 @click.group("policy")
@@ -176,3 +162,7 @@ def schema(config_file: Path, fixed: bool) -> None:
     from authz.wiring.tables import fixed_schema, whole_schema  # noqa: PLC0415  as above
 
     click.echo(fixed_schema() if fixed else whole_schema(config_file), nl=False)
+
+
+for each in (bundle, bundle_key, bundle_verify):
+    command.add_command(each)

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from authz.cli import EXIT_FAILED
-from authz.cli.options import config_option, json_option
-from authz.cli.policy import catalog_option, group_option, policies_option, rule_option
+from authz.cli.options import catalog_option, config_option, group_option, json_option, policies_option, rule_option
 
 if TYPE_CHECKING:
     from authz.wiring.replay import Replayed

@@ -3,22 +3,20 @@
 Scopes are matched by the keys that the engine's index uses, conditions are asked of Cedar: nothing is evaluated here.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import cedarpy
 
 from authz.core.errors import Place
 from authz.core.query import Query
-from authz.documents import read
 from authz.policy.blocks import Written
 from authz.policy.cedar import CedarPolicy
 from authz.policy.conditions import Asker, Condition, Found, conditions
+from authz.policy.files import PolicyFile
 from authz.policy.observations import Uid
 from authz.policy.schema import quoted
 from authz.policy.scopes import Scope, ScopeKey, matching
-from authz.policy.source import policy_files
 from authz.policy.statements import Lines, split
 
 POSITIONS = ("principal", "action", "resource")
@@ -113,14 +111,14 @@ class Source:
         return conditions(self.text)
 
 
-def sources(folders: Path | tuple[Path, ...]) -> dict[str, Source]:
-    """Where each policy of a set that loads stands, by its id; raises Unusable where a file cannot be read."""
+def sources(files: Iterable[PolicyFile]) -> dict[str, Source]:
+    """Where each policy of a set that loads stands, by its id."""
     found: dict[str, Source] = {}
-    for path in policy_files(folders):
-        text = read(path)
+    for file in files:
+        text = file.text
         lines = Lines.of(text)
         for statement in split(text):
             (policy,) = cedarpy.policies_to_pst(statement.text).static_policies.values()
             id = policy.annotations["id"]
-            found[id] = Source(id, Place(path, *lines.position(statement.offset)), statement.text)
+            found[id] = Source(id, Place(file.path, *lines.position(statement.offset)), statement.text)
     return found

@@ -1,8 +1,7 @@
-"""A folder of Cedar files in, `CedarPolicy` out, or every problem with its file, line and remedy.
+"""Cedar files in, `CedarPolicy` out, or every problem with its file, line and remedy.
 
-All `*.cedar` files of the folder make one policy set; names that begin with a dot are skipped, as Kubernetes mounts
-a ConfigMap with its data behind them. A set that could mean less than its author wrote is refused as a whole: a typing
-error, a name that nothing in the catalog has, a template that nothing links, a file without a policy.
+All files make one policy set. A set that could mean less than its author wrote is refused as a whole: a typing error, a
+name that nothing in the catalog has, a template that nothing links, a file without a policy.
 """
 
 import hashlib
@@ -18,12 +17,11 @@ from cedarpy import pst
 
 from authz.core.errors import Place, Problem, Unusable, collecting
 from authz.core.hop import Operation
-from authz.documents import read_bytes, text_of
 from authz.policy.blocks import Written
 from authz.policy.cedar import CedarPolicy
-from authz.policy.digests import mismatches
 from authz.policy.faults import faults
 from authz.policy.fields import Fields, Kind
+from authz.policy.files import PolicyFile, is_cedar
 from authz.policy.observations import NotObservable
 from authz.policy.schema import NotAVocabulary, Vocabulary
 from authz.policy.statements import Lines, Statement, split
@@ -44,20 +42,22 @@ _TYPE_REMEDY = "Compare with what the schema offers (authz/policy/schema.cedarsc
 class _File:
     """One policy file, with its places."""
 
-    path: Path
+    source: PolicyFile
     text: str
     statements: tuple[Statement, ...]
     lines: Lines
-    sha256: str  # of its bytes
 
     @classmethod
-    def of(cls, path: Path) -> "_File":
-        content = read_bytes(path)
-        text = text_of(path, content)
-        return cls(path, text, tuple(split(text)), Lines.of(text), hashlib.sha256(content).hexdigest())
+    def of(cls, source: PolicyFile) -> "_File":
+        text = source.text
+        return cls(source, text, tuple(split(text)), Lines.of(text))
+
+    @property
+    def whole(self) -> Place:
+        return Place(self.source.path)
 
     def place(self, offset: int) -> Place:
-        return Place(self.path, *self.lines.position(offset))
+        return Place(self.source.path, *self.lines.position(offset))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class _Portion:
         """Where it stands."""
         digits = policy_id.removeprefix("policy")
         known = digits.isdecimal() and int(digits) < len(self.statements)
-        return self.file.place(self.statements[int(digits)].offset) if known else Place(self.file.path)
+        return self.file.place(self.statements[int(digits)].offset) if known else self.file.whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,19 +91,16 @@ class _Policy:
     written: Written
 
 
-def load_policies(  # noqa: PLR0913  what policies are held against
-    folder: Path | tuple[Path, ...],
+def load_policies(
+    sources: Sequence[PolicyFile],
     operations: Iterable[Operation],
     groups: Mapping[str, tuple[str, ...]] = _NO_GROUPS,
     arguments: Mapping[str, Kind] = _NO_ARGUMENTS,
     *,
-    digests_file: Path | None = None,
     breathe: Callable[[], None] = lambda: None,
 ) -> CedarPolicy:
-    """The policies of the folder, for this catalog and these groups of SPIFFE IDs; raises Unusable with all problems.
+    """The policies in the files, for this catalog and these groups of SPIFFE IDs; raises Unusable with all problems.
 
-    Several folders and files together make one set too.
-    Where there is a file of digests, it must list exactly these files as they are: see `authz.policy.digests`.
     `breathe` is called between portions of the work, none of which takes more than a few milliseconds.
 
     Its version is a digest of the names and contents of the files.
@@ -113,14 +110,11 @@ def load_policies(  # noqa: PLR0913  what policies are held against
     policies: list[_Policy] = []
     try:
         vocabulary = Vocabulary.of(operations, groups, arguments)
-        for path in policy_files(folder):
-            try:
-                files.append(_File.of(path))
+        for source in sources:
+            with collecting(problems):
+                _must_be_cedar(source)
+                files.append(_File.of(source))
                 policies += _policies(files[-1], vocabulary, breathe)
-            except Unusable as unusable:
-                problems += unusable.problems
-        if digests_file is not None:
-            problems += mismatches(digests_file, {file.path: file.sha256 for file in files})
         problems += _repeated(policies)
         if problems:
             raise Unusable(*problems)
@@ -128,33 +122,20 @@ def load_policies(  # noqa: PLR0913  what policies are held against
     except NotAVocabulary as error:
         remedy = "Correct the catalog, or the groups in the configuration."
         what = "policies cannot speak of this catalog: "
-        place = Place(folder[0] if isinstance(folder, tuple) else folder)
+        place = Place(sources[0].path.parent if sources else Path())
         raise Unusable(*(Problem(place, what + each, remedy) for each in error.sentences)) from error
 
 
-def policy_files(place: Path | tuple[Path, ...]) -> list[Path]:
-    """The policy files of a folder, or of several folders and files together; raises Unusable where there is none."""
-    if isinstance(place, tuple):
-        return list(dict.fromkeys(path for each in place for path in ([each] if each.is_file() else _paths(each))))
-    return _paths(place)
-
-
-def _paths(folder: Path) -> list[Path]:
-    """The policy files by name. A broken link or a folder of such a name is one too: reading it says what is wrong."""
-    try:
-        paths = sorted(path for path in folder.iterdir() if path.suffix == ".cedar" and not path.name.startswith("."))
-    except OSError as error:
-        raise Unusable(Problem(Place(folder), f"cannot be read: {error}", "Name a folder of policy files.")) from error
-    if not paths:
-        remedy = "Write policies into files whose names end in .cedar; what no policy permits is denied."
-        raise Unusable(Problem(Place(folder), "holds no policy file", remedy))
-    return paths
+def _must_be_cedar(source: PolicyFile) -> None:
+    if not is_cedar(source.name):
+        remedy = "Keep what is for Rego in a folder of its own, or write policy.engine: rego."
+        raise Unusable(Problem(Place(source.path), "is for Rego, and Cedar decides here", remedy))
 
 
 def _policies(file: _File, vocabulary: Vocabulary, breathe: Callable[[], None]) -> list[_Policy]:
     """The policies of one file; raises Unusable."""
     if not file.statements:
-        raise Unusable(Problem(Place(file.path), "holds no policy", "Write one, or remove the file."))
+        raise Unusable(Problem(file.whole, "holds no policy", "Write one, or remove the file."))
     found: list[_Policy] = []
     problems: list[Problem] = []
     names, fields = vocabulary.names(), vocabulary.fields()
@@ -182,7 +163,7 @@ def _policies_of(
         raise Unusable(*_syntax_problems(portion, str(error))) from error
     written = {**parsed.static_policies, **parsed.templates}
     if len(written) != len(portion.statements):
-        raise Unusable(Problem(Place(portion.file.path), "cannot be divided into policies", "Correct the syntax."))
+        raise Unusable(Problem(portion.file.whole, "cannot be divided into policies", "Correct the syntax."))
     problems = [
         Problem(portion.place_of(id), *each) for id, policy in written.items() for each in faults(policy, names)
     ]
@@ -211,7 +192,7 @@ def _syntax_problems(portion: "_Portion", message: str) -> list[Problem]:
             offset = statement.offset_of_failure(lambda text: _syntax_error(text) != _INCOMPLETE)
         remedy = "End the policy with a semicolon." if error == _INCOMPLETE else "Correct the syntax."
         problems.append(Problem(file.place(offset), f"not valid Cedar: {error}", remedy))
-    return problems or [Problem(Place(file.path), f"not valid Cedar: {message}", "Correct the syntax.")]
+    return problems or [Problem(file.whole, f"not valid Cedar: {message}", "Correct the syntax.")]
 
 
 def _syntax_error(text: str) -> str:
@@ -235,7 +216,7 @@ def _type_problems(portion: _Portion, parsed: pst.PolicySet, vocabulary: Vocabul
         elif policy_id not in caused:
             yield Problem(portion.place_of(policy_id), what, _NO_ACTION_REMEDY)
     if not found and not result.validation_passed:
-        yield Problem(Place(portion.file.path), "Cedar does not validate it and does not say why", _TYPE_REMEDY)
+        yield Problem(portion.file.whole, "Cedar does not validate it and does not say why", _TYPE_REMEDY)
 
 
 def _repeated(policies: list[_Policy]) -> Iterator[Problem]:
@@ -251,6 +232,6 @@ def _digest(files: list[_File]) -> str:
     """A digest of names and contents, each with its length before it, so that no two lists of files are one text."""
     digest = hashlib.sha256()
     for file in files:
-        for part in (os.fsencode(file.path.name), file.text.encode()):
+        for part in (os.fsencode(file.source.name), file.text.encode()):
             digest.update(len(part).to_bytes(8, "big") + part)
     return digest.hexdigest()

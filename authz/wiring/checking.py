@@ -37,7 +37,7 @@ def check(parts: Parts) -> Checked:
 
 def _of(policy: CedarPolicy | RegoPolicy, found: PolicySet) -> list[Finding]:
     if isinstance(policy, CedarPolicy):
-        return [*lint(policy, sources(found.folders)), *_closed(policy, found)]
+        return [*lint(policy, sources(found.files)), *_closed(policy, found)]
     return [Finding("warning", each.place, each.what, each.remedy) for each in policy.warnings]
 
 
@@ -54,6 +54,5 @@ def _closed(policy: CedarPolicy, found: PolicySet) -> list[Finding]:
         f" and {len(actions) - _MOST_NAMED} more" * (len(actions) > _MOST_NAMED)
     )
     what = f"no policy permits {named}"
-    return [
-        Finding("warning", Place(found.folders[0]), what, "Requests for it are always denied. Permit it if need be.")
-    ]
+    hint = "Requests for it are always denied. Permit it if need be."
+    return [Finding("warning", Place(found.files[0].path.parent), what, hint)]

@@ -3,7 +3,8 @@
 Policies in process are a `LoadedPolicy`, whichever language they are in; only the tools look at what is behind it.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -12,14 +13,14 @@ from authz.config import OpaSettings, RegoSettings, Settings
 from authz.core.errors import Place, Problem, Unusable
 from authz.policy.breaker import Breaker
 from authz.policy.fields import Kind
+from authz.policy.files import PolicyFile, is_cedar, is_policy, policy_files
 from authz.policy.opa import OpaPolicy
 from authz.policy.opa_client import OpaClient, OpaReach
 from authz.policy.plugin_question import PluginQuestion
 from authz.policy.question import FactsQuestion, Question
 from authz.policy.rego import RegoPolicy
 from authz.policy.rego_input import facts_input, plugin_input
-from authz.policy.rego_source import load_rego, rego_files
-from authz.policy.source import policy_files
+from authz.policy.rego_source import load_rego
 from authz.ports import Decode, Policy
 from authz.tasks.token import HEADER as TOKEN_HEADER
 from authz.wire.decode import decode, decode_with_attributes
@@ -69,17 +70,16 @@ class RegoTerms:
 
     def load(
         self,
-        folders: Path | tuple[Path, ...],
+        files: Sequence[PolicyFile],
         groups: Mapping[str, tuple[str, ...]],
         arguments: Mapping[str, Kind],
-        digests_file: Path | None,
     ) -> RegoPolicy:
-        """The rules there, for a catalog with these arguments; raises Unusable."""
+        """The rules in the files, for a catalog with these arguments; raises Unusable."""
         if self.sees_requests:
             words = plugin_input(PluginQuestion(groups, self.hidden), arguments)
         else:
             words = facts_input(groups, arguments)
-        return load_rego(folders, self.rule, words, self.guarded, digests_file)
+        return load_rego(files, self.rule, words, self.guarded)
 
 
 def is_rego(settings: Settings) -> bool:
@@ -87,20 +87,22 @@ def is_rego(settings: Settings) -> bool:
     return settings.policy.engine == "rego"
 
 
-def files_of(settings: Settings) -> list[Path]:
-    """The files of the policy set; raises Unusable where there is none."""
-    folder = settings.policy.directory
-    return rego_files(folder) if is_rego(settings) else policy_files(folder)
-
-
 def are_rego(places: tuple[Path, ...]) -> bool:
     """Whether the policies there are in Rego; raises Unusable where they are in two languages."""
-    names = [each for place in places for each in (place.iterdir() if place.is_dir() else [place])]
-    found = {path.suffix for path in names if not path.name.startswith(".")} & {".rego", ".cedar"}
+    names = [name for place in places for name in _names(place) if is_policy(name)]
+    found = {is_cedar(name) for name in names}
     if len(found) > 1:
         what = "holds policies in Cedar and in Rego, and one engine decides"
         raise Unusable(Problem(Place(places[0]), what, "Keep them in folders of their own."))
-    return ".rego" in found
+    return found == {False}
+
+
+def _names(place: Path) -> list[str]:
+    if place.is_dir():
+        return [path.name for path in place.iterdir()]
+    with suppress(Unusable):  # what is wrong with it is said where it is read
+        return [file.name for file in policy_files((place,))]
+    return [place.name]
 
 
 def make_opa(settings: Settings) -> OpaPolicy | None:

@@ -1,6 +1,6 @@
 """A recorded check or an audited decision in; how it is decided and what would have to change for an allow, out."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from authz.core.task import Grant
 from authz.observe.audit_read import Answered, read_answers
 from authz.policy.accounts import Account, accounts, sources
 from authz.policy.cedar import CedarPolicy
+from authz.policy.files import PolicyFile
 from authz.policy.rego import RegoPolicy
 from authz.policy.rego_account import RegoAccount, RegoCoverage
 from authz.wiring.engines import LoadedPolicy, must_decide_in_process
@@ -63,7 +64,7 @@ def explain_recorded(
     knowledge = read(config_file)
     must_decide_in_process(knowledge.settings, config_file)
     record = decide_recorded(knowledge, recorded_file, unix_seconds, asker)
-    return _explained(record, knowledge.policy, (knowledge.settings.policy.directory,))
+    return _explained(record, knowledge.policy, knowledge.origin.files())
 
 
 def explain_answered(named: Named, audit_file: Path, decision_id: str) -> Explained:
@@ -80,7 +81,7 @@ def explain_answered(named: Named, audit_file: Path, decision_id: str) -> Explai
         what = f"{decision_id} cannot be asked again: {error}"
         remedy = "Record the CheckRequest to have it explained."
         raise Unusable(Problem(Place(audit_file, answered.line), what, remedy)) from error
-    return _explained(record, policy_set.policy, policy_set.folders, answered)
+    return _explained(record, policy_set.policy, policy_set.files, answered)
 
 
 def _find(audit_file: Path, decision_id: str) -> Answered:
@@ -92,7 +93,7 @@ def _find(audit_file: Path, decision_id: str) -> Answered:
 
 
 def _explained(
-    record: Record, policy: LoadedPolicy, folders: tuple[Path, ...], answered: Answered | None = None
+    record: Record, policy: LoadedPolicy, files: Sequence[PolicyFile], answered: Answered | None = None
 ) -> Explained:
     told: list[Account] = []
     query = _query(record)
@@ -104,7 +105,7 @@ def _explained(
         raise TypeError(f"{type(policy).__name__} cannot be explained")
     if query is not None and record.verdict is not None:
         told = accounts(policy, query)
-    places = {id: source.place for id, source in sources(folders).items()}
+    places = {id: source.place for id, source in sources(files).items()}
     return Explained(record, tuple(told), places, tuple(_remedies(record, told)), answered)
 
 

@@ -1,10 +1,12 @@
 """What the metrics tell of trust and of the rules, beside the checks: is each up, what was refused, how old is it."""
 
+import math
 import time
 from collections.abc import Iterable, Mapping
 
 from authz.core.errors import Refused, Unavailable
 from authz.observe.gauges import Gauge
+from authz.policy.bundle_source import BundleSource
 from authz.policy.opa_client import OpaClient
 from authz.wiring.rules import Reload, Rules
 from authz.wiring.shadow import Shadow
@@ -44,11 +46,15 @@ def trust_gauges(trust: Trust) -> tuple[Gauge, ...]:
     )
 
 
-def rules_gauges(rules: Rules, reload: Reload) -> tuple[Gauge, ...]:
-    """Gauges of the catalog and the policies in force."""
+def rules_gauges(rules: Rules, reload: Reload, bundles: BundleSource | None = None) -> tuple[Gauge, ...]:
+    """Gauges of the catalog and the policies in force, and of the bundles that these come from, if they do."""
 
     def up() -> _Readings:
-        return [(float(not reload.trouble), {"authz.policy.version": rules.version})]
+        is_up = not reload.trouble and not (bundles and (bundles.trouble or bundles.is_over))
+        return [(float(is_up), {"authz.policy.version": rules.version})]
+
+    def refusals() -> _Readings:
+        return [(float(reload.refusals + (bundles.refusals if bundles else 0)), _NOTHING)]
 
     def age() -> _Readings:
         return [(time.time() - rules.since_unix_seconds, {"authz.policy.version": rules.version})]
@@ -59,7 +65,23 @@ def rules_gauges(rules: Rules, reload: Reload) -> tuple[Gauge, ...]:
         ),
         Gauge("authz.policy.age", "s", "Since the policies and the catalog in force were taken into use.", age),
         Gauge("authz.policy.loads", "{load}", "Changes taken into use.", lambda: [(float(reload.loads), _NOTHING)]),
-        Gauge("authz.policy.refusals", "{load}", "Changes refused.", lambda: [(float(reload.refusals), _NOTHING)]),
+        Gauge("authz.policy.refusals", "{load}", "Changes refused.", refusals),
+        *(bundle_gauges(bundles) if bundles else ()),
+    )
+
+
+def bundle_gauges(bundles: BundleSource) -> tuple[Gauge, ...]:
+    """Gauges of the policy bundle in force."""
+
+    def age() -> _Readings:
+        return [(bundles.age_seconds, _NOTHING)] if math.isfinite(bundles.age_seconds) else []
+
+    def remaining() -> _Readings:
+        return [(bundles.remaining_seconds, _NOTHING)] if math.isfinite(bundles.remaining_seconds) else []
+
+    return (
+        Gauge("authz.policy.bundle.age", "s", "Since the bundle in force was last known to be what is published.", age),
+        Gauge("authz.policy.bundle.remaining", "s", "Until the bundle in force expires, where it does.", remaining),
     )
 
 

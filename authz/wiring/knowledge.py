@@ -1,6 +1,6 @@
 """All that a configuration names, read and validated; and the pipeline that stands on it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from authz.core.memory import Memory
 from authz.pipeline import Pipeline
 from authz.policy.cedar import CedarPolicy
 from authz.policy.fields import Kind
+from authz.policy.files import PolicyFile
 from authz.policy.rego import RegoPolicy
 from authz.policy.schema import Vocabulary
 from authz.policy.source import load_policies
@@ -25,6 +26,7 @@ from authz.tasks.token_keys import TokenKeys
 from authz.wire.denials import JsonRpcDenials
 from authz.wire.encode import Encoder
 from authz.wiring.engines import LoadedPolicy, RegoTerms, decode_for, is_rego, opa_reach
+from authz.wiring.origins import Origin, origin_of
 from authz.wiring.trust import Trust
 
 _NS = 1_000_000_000
@@ -40,12 +42,13 @@ class Knowledge:
     trust: Trust
     catalog: HttpCatalog
     policy: LoadedPolicy
+    origin: Origin  # of the policies
     token_keys: TokenKeys | None
     unset: tuple[Unset, ...] = ()  # entries of the catalog whose requests are denied until they are filled in
 
 
-def read(config_file: Path, settings: Settings | None = None) -> Knowledge:
-    """Read the configuration, unless it was read already, and what it names.
+def read(config_file: Path, settings: Settings | None = None, origin: Origin | None = None) -> Knowledge:
+    """Read the configuration, unless it was read already, and what it names; policies from this origin, if any.
 
     Raises Unusable with the problems of every part, not of the first.
     """
@@ -61,13 +64,20 @@ def read(config_file: Path, settings: Settings | None = None) -> Knowledge:
             opa_reach(settings.policy.opa)
     if problems:
         raise Unusable(*problems)
-    return Knowledge(settings, trust, catalog, read_policy(settings, catalog), keys, tuple(unset))
+    origin = origin or origin_of(settings.policy)
+    policy = read_policy(settings, catalog, origin)
+    return Knowledge(settings, trust, catalog, policy, origin, keys, tuple(unset))
 
 
-def read_policy(settings: Settings, catalog: HttpCatalog, breathe: Callable[[], None] = lambda: None) -> LoadedPolicy:
-    """The policies that the settings name, for this catalog; raises Unusable. `breathe` is called between portions."""
-    policy, rego = settings.policy, RegoTerms.of(settings) if is_rego(settings) else None
-    return policies_for(catalog, policy.directory, policy.groups, policy.digests_file, breathe, rego)
+def read_policy(
+    settings: Settings, catalog: HttpCatalog, origin: Origin | None = None, breathe: Callable[[], None] = lambda: None
+) -> LoadedPolicy:
+    """The policies from their origin, for this catalog; raises Unusable. `breathe` is called between portions.
+
+    Without an origin it is the one that the settings name.
+    """
+    files, rego = (origin or origin_of(settings.policy)).files(), RegoTerms.of(settings) if is_rego(settings) else None
+    return policies_for(catalog, files, settings.policy.groups, breathe, rego)
 
 
 def read_catalog(settings: Settings) -> HttpCatalog:
@@ -75,22 +85,21 @@ def read_catalog(settings: Settings) -> HttpCatalog:
     return load_catalog(settings.catalog.file)
 
 
-def policies_for(  # noqa: PLR0913, PLR0917  where they are, and what they are for
+def policies_for(
     catalog: HttpCatalog,
-    folders: Path | tuple[Path, ...],
+    files: Sequence[PolicyFile],
     groups: Mapping[str, tuple[str, ...]],
-    digests_file: Path | None = None,
     breathe: Callable[[], None] = lambda: None,
     rego: RegoTerms | None = None,
 ) -> CedarPolicy | RegoPolicy:
-    """The policies of a folder, or of folders and files together, for this catalog; raises Unusable.
+    """The policies in the files, for this catalog; raises Unusable. `breathe` as in `read_policy`.
 
-    They are Cedar's, or in Rego where it is said how those are asked. `breathe` as in `read_policy`.
+    They are Cedar's, or in Rego where it is said how those are asked.
     """
     if rego is not None:
         _, _, arguments = _spoken_of(catalog, groups)
-        return rego.load(folders, groups, arguments, digests_file)
-    return load_policies(folders, *_spoken_of(catalog, groups), digests_file=digests_file, breathe=breathe)
+        return rego.load(files, groups, arguments)
+    return load_policies(files, *_spoken_of(catalog, groups), breathe=breathe)
 
 
 def vocabulary_of(catalog: HttpCatalog, groups: Mapping[str, tuple[str, ...]]) -> Vocabulary:

@@ -13,9 +13,11 @@ from authz.config import load_settings
 from authz.core.errors import Place, Problem, Unusable
 from authz.core.spiffe import NotASpiffeId, SpiffeId
 from authz.policy.cedar import CedarPolicy
+from authz.policy.files import PolicyFile
 from authz.policy.rego import RegoPolicy
 from authz.wiring.engines import RegoTerms, are_rego, is_rego, must_decide_in_process
 from authz.wiring.knowledge import policies_for
+from authz.wiring.origins import FolderOrigin, Origin, origin_of
 
 Groups = dict[str, tuple[str, ...]]
 
@@ -37,7 +39,7 @@ class PolicySet:
 
     catalog: HttpCatalog
     policy: CedarPolicy | RegoPolicy
-    folders: tuple[Path, ...]
+    files: tuple[PolicyFile, ...]
     unset: tuple[Unset, ...]
     groups: Groups
 
@@ -47,17 +49,21 @@ class Parts:
     """Where a policy set and its catalog are, not yet read."""
 
     catalog_file: Path
-    folders: tuple[Path, ...]
+    origin: Origin
     groups: Groups
-    digests_file: Path | None = None
     rego: RegoTerms | None = None  # where they are in Rego
 
     def read(self) -> PolicySet:
         """Read it; raises Unusable."""
         catalog, unset = load_with_unset(self.catalog_file)
-        folders = tuple(Path(os.path.normpath(each)) for each in self.folders)  # so that one policy has one place
-        policy = policies_for(catalog, folders, self.groups, self.digests_file, rego=self.rego)
-        return PolicySet(catalog, policy, folders, tuple(unset), self.groups)
+        files = tuple(self.origin.files())
+        policy = policies_for(catalog, files, self.groups, rego=self.rego)
+        return PolicySet(catalog, policy, files, tuple(unset), self.groups)
+
+
+def named_origin(places: tuple[Path, ...]) -> Origin:
+    """These folders and files together."""
+    return FolderOrigin(tuple(Path(os.path.normpath(each)) for each in places))  # so that one policy has one place
 
 
 def parts_of(named: Named) -> Parts:
@@ -65,16 +71,15 @@ def parts_of(named: Named) -> Parts:
     groups = _groups(named.groups)
     if named.catalog_file is not None and named.policies:
         rego = _named_terms(named, RegoTerms()) if are_rego(named.policies) else None
-        return Parts(named.catalog_file, named.policies, groups, rego=rego)
+        return Parts(named.catalog_file, named_origin(named.policies), groups, rego)
     settings = load_settings(named.config_file)
     in_rego = are_rego(named.policies) if named.policies else is_rego(settings)
     if not in_rego or not named.policies:
         must_decide_in_process(settings, named.config_file)
     return Parts(
         named.catalog_file or settings.catalog.file,
-        named.policies or (settings.policy.directory,),
+        named_origin(named.policies) if named.policies else origin_of(settings.policy),
         {**settings.policy.groups, **groups},
-        None if named.policies else settings.policy.digests_file,
         _named_terms(named, RegoTerms.of(settings)) if in_rego else None,
     )
 

@@ -6,14 +6,11 @@ then takes its place whole; what cannot be used changes nothing. A catalog and i
 
 import asyncio
 import gc
-import hashlib
 import logging
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from authz.catalog.http import HttpCatalog
@@ -23,13 +20,14 @@ from authz.core.errors import Unusable
 from authz.core.hop import ActionClass, Hop
 from authz.core.query import Query
 from authz.core.request import Request
-from authz.wiring.engines import LoadedPolicy, files_of
+from authz.wiring.engines import LoadedPolicy
+from authz.wiring.giving_way import giving_way
 from authz.wiring.knowledge import read_catalog, read_policy
+from authz.wiring.origins import Look, Origin, digest_of, origin_of
 from authz.wiring.tasks import classes_of
 
 EVERY_SECONDS = 1.0
 """How often the files are looked at. A change must look the same twice before it is read: it is written by then."""
-_SWITCH_SECONDS = 0.0001
 _REST_SECONDS = 0.001
 
 _log = logging.getLogger("authz.rules")
@@ -85,10 +83,6 @@ class Rules:
         return replaced
 
 
-Look = tuple[tuple[str, str], ...]
-"""Names of files, with a digest of what each holds or why it cannot be read."""
-
-
 class Replaceable(Protocol):
     """What stands on a catalog and policies, and can stand on others."""
 
@@ -105,15 +99,23 @@ class Replaceable(Protocol):
 class Reload:
     """Follows the files of the catalog and the policies. For the event loop."""
 
-    def __init__(
-        self, settings: Settings, rules: Replaceable, seen: Look = (), *, name: str = "", after: "Reload | None" = None
+    def __init__(  # noqa: PLR0913  what it follows, and what it keeps step with
+        self,
+        settings: Settings,
+        rules: Replaceable,
+        seen: Look = (),
+        *,
+        origin: Origin | None = None,
+        name: str = "",
+        after: "Reload | None" = None,
     ) -> None:
         """`seen` is how the files looked before the rules in use were read from them; empty where none were.
 
-        The log calls its policies by `name`. It loads while `after`, another, does not.
+        Policies come from `origin`, by default the one that the settings name. The log calls them by `name`. It loads
+        while `after`, another, does not.
         """
         self._name, self._use = (f"{name} policies", "in use") if name else ("policies", "in force")
-        self._settings, self._rules = settings, rules
+        self._settings, self._rules, self.origin = settings, rules, origin or origin_of(settings.policy)
         self._in_force: Look = seen
         self._last: Look = seen
         self._refused: Look | None = None
@@ -138,7 +140,7 @@ class Reload:
         Never raises for what the files hold: it is counted, logged once and told by `trouble`.
         """
         async with self.one_at_a_time:
-            now = await asyncio.to_thread(look_at, self._settings)
+            now = await asyncio.to_thread(look_at, self._settings, self.origin)
             is_settled, self._last = is_whole or now == self._last, now
             if now == self._in_force:
                 self._refused, self.trouble = None, ""
@@ -147,18 +149,20 @@ class Reload:
 
     async def _load(self, looked: Look) -> None:
         try:
-            with _giving_way():
-                catalog, policy = await asyncio.to_thread(_compile, self._settings)
+            with giving_way(), _without_collecting():
+                catalog, policy = await asyncio.to_thread(_compile, self._settings, self.origin)
         except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # noqa: BLE001  a panic in an engine is no Exception; what is in force stays
             self._refuse(looked, str(error) if isinstance(error, Unusable) else f"{type(error).__name__}: {error}")
             return
-        if await asyncio.to_thread(look_at, self._settings) != looked:
+        if await asyncio.to_thread(look_at, self._settings, self.origin) != looked:
             return  # it changed while it was read; the next looks will tell
         for _ in policy.make_ready():
             await asyncio.sleep(0)
+        await asyncio.to_thread(self.origin.keep)
         replaced = self._rules.replace(catalog, policy)
+        self.origin.taken()
         self._in_force, self._refused, self.trouble = looked, None, ""
         self.loads += 1
         _log.info("%s %.12s and catalog %.12s are %s", self._name, policy.version, catalog.version, self._use)
@@ -175,26 +179,14 @@ class Reload:
         self.trouble = why
 
 
-def look_at(settings: Settings) -> Look:
-    """How the files of the catalog and the policies look now. They are read whole: a time stamp can lie."""
-    policy = settings.policy
-    others = tuple((path.name, _digest(path)) for path in filter(None, [settings.catalog.file, policy.digests_file]))
-    try:
-        return (*others, *((path.name, _digest(path)) for path in files_of(settings)))
-    except Unusable as unusable:
-        return (*others, (str(policy.directory), str(unusable)))
+def look_at(settings: Settings, origin: Origin | None = None) -> Look:
+    """How the catalog's file and the policies look now; without an origin, those that the settings name."""
+    return (digest_of(settings.catalog.file), *(origin or origin_of(settings.policy)).look())
 
 
-def _digest(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        return str(error)
-
-
-def _compile(settings: Settings) -> tuple[HttpCatalog, LoadedPolicy]:
+def _compile(settings: Settings, origin: Origin) -> tuple[HttpCatalog, LoadedPolicy]:
     catalog = read_catalog(settings)
-    return catalog, read_policy(settings, catalog, _rest)
+    return catalog, read_policy(settings, catalog, origin, _rest)
 
 
 def _rest() -> None:
@@ -202,18 +194,15 @@ def _rest() -> None:
 
 
 @contextmanager
-def _giving_way() -> Iterator[None]:
-    """Let the event loop take the interpreter back from other threads sooner than after Python's 5 ms.
+def _without_collecting() -> Iterator[None]:
+    """Let the collector rest, and then leave out for good what came meanwhile.
 
-    The collector would stop all threads to walk through a great many new objects that are none of its business: they
-    live until they are replaced, and hold no cycles. So it rests, and then leaves them out for good.
+    It would stop all threads to walk through a great many new objects that are none of its business: they live until
+    they are replaced, and hold no cycles.
     """
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(_SWITCH_SECONDS)
     gc.disable()
     try:
         yield
     finally:
         gc.freeze()
         gc.enable()
-        sys.setswitchinterval(before)

@@ -35,7 +35,7 @@ _log = logging.getLogger("authz.shadow")
 
 def candidate_settings(settings: Settings, folder: Path) -> Settings:
     """The settings with this folder in place of the live policies'."""
-    policy = settings.policy.model_copy(update={"directory": folder, "digests_file": None})
+    policy = settings.policy.model_copy(update={"directory": folder, "digests_file": None, "bundle": None})
     return settings.model_copy(update={"policy": policy})
 
 

@@ -22,9 +22,10 @@ from authz.policy.rego import RegoPolicy
 from authz.policy.rego_account import RegoCoverage
 from authz.policy.schema import FIXED
 from authz.wiring.catalog import Attempt, request_of
-from authz.wiring.engines import RegoTerms, are_rego, must_decide_in_process
+from authz.wiring.engines import RegoTerms, are_rego, is_rego, must_decide_in_process
 from authz.wiring.knowledge import read_catalog, vocabulary_of
-from authz.wiring.policy_sets import Parts, PolicySet
+from authz.wiring.origins import origin_of
+from authz.wiring.policy_sets import Parts, PolicySet, named_origin
 from authz.wiring.stated import HALF_SECOND, Operations, Stated, by_action, decide_stated
 
 __all__ = ["Outcome", "Ran", "find_case_files", "fixed_schema", "run_cases", "whole_schema"]
@@ -72,7 +73,7 @@ def run_cases(file: Path, policies: tuple[Path, ...] = ()) -> Ran:
     if isinstance(policy, RegoCoverage):
         rules = tuple(Source(rule.id, rule.place, "") for rule in policy.policy.rules)
         return Ran(file, tuple(outcomes), rules, policy.fired())
-    return Ran(file, tuple(outcomes), tuple(sources(policy_set.folders).values()), frozenset(fired))
+    return Ran(file, tuple(outcomes), tuple(sources(policy_set.files).values()), frozenset(fired))
 
 
 def _read(document: CaseFile, policies: tuple[Path, ...]) -> PolicySet:
@@ -81,8 +82,8 @@ def _read(document: CaseFile, policies: tuple[Path, ...]) -> PolicySet:
     if settings is not None and document.config is not None and not named:
         must_decide_in_process(settings, document.config)
     catalog_file = document.catalog or (settings and settings.catalog.file)
-    folders = named or (settings and (settings.policy.directory,))
-    if not catalog_file or not folders:
+    origin = named_origin(named) if named else settings and origin_of(settings.policy)
+    if not catalog_file or not origin:
         raise ValueError("the file names no catalog or no policies")
     groups = document.groups
     if groups is None:
@@ -90,7 +91,8 @@ def _read(document: CaseFile, policies: tuple[Path, ...]) -> PolicySet:
     terms = RegoTerms() if settings is None else RegoTerms.of(settings)
     if document.rule is not None:
         terms = replace(terms, rule=document.rule)
-    return Parts(catalog_file, folders, groups, rego=terms if are_rego(folders) else None).read()
+    in_rego = are_rego(named) if named else settings is not None and is_rego(settings)
+    return Parts(catalog_file, origin, groups, terms if in_rego else None).read()
 
 
 def _stated(document: CaseFile, case: Case, place: Place, known: Operations) -> Stated:

@@ -41,6 +41,7 @@ def test_every_file_that_the_configuration_names_is_mounted(base: Rendering, set
     assert settings.server.svid == "workload-api"
     assert {each.bundle for each in settings.identity.trust_domains.values()} == {"workload-api"}
     assert settings.catalog.file.exists()
+    assert settings.policy.directory is not None
     assert settings.policy.directory.exists()
     policies = {each["metadata"]["name"]: each["data"] for each in base.all("ConfigMap")}["authz-policies"]
     assert set(policies) == {each.name for each in settings.policy.directory.glob("*.cedar")}

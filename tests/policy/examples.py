@@ -8,6 +8,7 @@ from authz.core.query import Query
 from authz.core.spiffe import SpiffeId
 from authz.policy.cedar import CedarPolicy
 from authz.policy.fields import Kind
+from authz.policy.files import policy_files
 from authz.policy.source import load_policies
 
 SUPPORT = SpiffeId.parse("spiffe://example.org/ns/agents/sa/support")
@@ -123,4 +124,4 @@ def load(folder: Path, *texts: str) -> CedarPolicy:
     folder.mkdir(parents=True, exist_ok=True)
     for number, text in enumerate(texts):
         (folder / f"{number}.cedar").write_text(text, encoding="utf-8")
-    return load_policies(folder, OPERATIONS, GROUPS, ARGUMENTS)
+    return load_policies(policy_files(folder), OPERATIONS, GROUPS, ARGUMENTS)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from authz.core.errors import Place
+from authz.policy.files import policy_files
 from authz.policy.rego import RegoPolicy, RegoRule
 from authz.policy.rego_input import RegoInput, facts_input
 from authz.policy.rego_source import load_rego
@@ -246,7 +247,7 @@ def write(folder: Path, *texts: str, data: Mapping[str, Any] = NOTHING) -> Path:
 
 def load(folder: Path, *texts: str, data: Mapping[str, Any] = NOTHING) -> RegoPolicy:
     """The rules of these texts, as a server would load them."""
-    return load_rego(write(folder, *texts, data=data), DECISION, WORDS, GUARDED)
+    return load_rego(policy_files(write(folder, *texts, data=data)), DECISION, WORDS, GUARDED)
 
 
 def unexamined(*texts: str, data: Mapping[str, Any] = NOTHING) -> RegoPolicy:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from authz.core.query import Query
 from authz.policy.accounts import accounts, sources
 from authz.policy.conditions import conditions
+from authz.policy.files import policy_files
 from tests.policy import examples
 from tests.policy.random_policies import policy_texts, queries
 
@@ -89,7 +90,7 @@ def test_a_condition_that_cannot_be_told_says_why(tmp_path: Path) -> None:
 def test_each_policy_is_found_where_it_stands(tmp_path: Path) -> None:
     """The place of a policy is the file and line of its first annotation."""
     examples.load(tmp_path, examples.SUPPORT_RIGHTS, examples.ERRS)
-    found = sources(tmp_path)
+    found = sources(policy_files(tmp_path))
     assert [(source.place.file.name, source.place.line) for source in found.values()] == [
         ("0.cedar", 2),
         ("0.cedar", 9),

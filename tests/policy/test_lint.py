@@ -11,6 +11,7 @@ from authz.core.query import Query
 from authz.core.task import MAX_DEPTH
 from authz.policy.accounts import sources
 from authz.policy.cedar import CedarPolicy
+from authz.policy.files import policy_files
 from authz.policy.lint import Finding, lint, unpermitted
 from authz.policy.source import load_policies
 from tests.policy import examples
@@ -30,7 +31,7 @@ FORBIDS = (
 def find(folder: Path, *texts: str) -> list[Finding]:
     """The findings about these policies."""
     policy = examples.load(folder, *texts)
-    return lint(policy, sources(folder))
+    return lint(policy, sources(policy_files(folder)))
 
 
 @pytest.mark.parametrize(
@@ -132,8 +133,8 @@ def test_of_two_forbids_that_say_the_same_one_is_told(tmp_path: Path) -> None:
 def test_an_empty_group_is_found(tmp_path: Path) -> None:
     """A policy about a group that has nobody is told."""
     (tmp_path / "0.cedar").write_text('@id("odd") forbid (principal in AgentGroup::"nobody", action, resource);')
-    policy = load_policies(tmp_path, examples.OPERATIONS, {"nobody": ()})
-    (found,) = lint(policy, sources(tmp_path))
+    policy = load_policies(policy_files(tmp_path), examples.OPERATIONS, {"nobody": ()})
+    (found,) = lint(policy, sources(policy_files(tmp_path)))
     assert 'AgentGroup::"nobody" is empty' in found.what
 
 
@@ -168,4 +169,4 @@ def _loaded(folder: Path, text: str) -> tuple[CedarPolicy, list[Finding]]:
     except Unusable:
         assume(False)  # noqa: FBT003  hypothesis's signature
         raise
-    return policy, lint(policy, sources(folder))
+    return policy, lint(policy, sources(policy_files(folder)))

@@ -13,6 +13,7 @@ from authz.core.outcome import Answer
 from authz.core.record import Record
 from authz.core.request import Body, Request
 from authz.demo.ca import DevelopmentCa
+from authz.policy.files import policy_files
 from authz.policy.plugin_question import PluginQuestion
 from authz.policy.rego import RegoPolicy
 from authz.policy.rego_input import MAX_DEPTH, plugin_input
@@ -31,7 +32,7 @@ WORDS = plugin_input(PluginQuestion(examples.GROUPS, frozenset()), examples.ARGU
 
 def load(folder: Path, text: str, rule: str = RESULT) -> RegoPolicy:
     """These rules, which see requests."""
-    return load_rego(rego_examples.write(folder, text), rule, WORDS, rego_examples.GUARDED)
+    return load_rego(policy_files(rego_examples.write(folder, text)), rule, WORDS, rego_examples.GUARDED)
 
 
 def request(**changes: Any) -> Request:  # noqa: ANN401  as the request's fields
@@ -50,7 +51,7 @@ class InProcess(Bench):
         folder = self.world.folder / case["id"].replace("/", "_")
         settings = read(self.world.config_file).settings
         rego_examples.write(folder, case["rego"])
-        policy = load_rego(folder, case["query"].replace("/", "."), WORDS, guarded_headers(settings))
+        policy = load_rego(policy_files(folder), case["query"].replace("/", "."), WORDS, guarded_headers(settings))
         running = self.world.pipeline()
         running.pipeline = replace(running.pipeline, policy=policy)
         try:

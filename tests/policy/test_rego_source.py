@@ -8,6 +8,7 @@ import pytest
 
 from authz.core.decision import Allow, conclude
 from authz.core.errors import Place, Unusable
+from authz.policy.files import policy_files
 from authz.policy.rego_source import MAX_BYTES, MAX_FILE_BYTES, load_rego
 from tests.policy import examples, rego_examples
 from tests.policy.test_source import refusals
@@ -163,10 +164,11 @@ def test_rules_that_nobody_asks_about_are_a_warning(tmp_path: Path) -> None:
 
 def test_a_folder_must_hold_rego(tmp_path: Path) -> None:
     """An empty folder, one with data alone, one that is not there and one with Cedar beside are refused."""
-    assert "holds no Rego file" in refusals(lambda: rego_examples.load(tmp_path / "empty"))[0][1]
+    assert "holds no policy file" in refusals(lambda: rego_examples.load(tmp_path / "empty"))[0][1]
     assert "holds no Rego file" in refusals(lambda: rego_examples.load(tmp_path / "data", data={"a": 1}))[0][1]
     none = tmp_path / "none"
-    (place, what) = refusals(lambda: load_rego(none, rego_examples.DECISION, rego_examples.WORDS, frozenset()))[0]
+    words = rego_examples.WORDS
+    (place, what) = refusals(lambda: load_rego(policy_files(none), rego_examples.DECISION, words, frozenset()))[0]
     assert (place, what.partition(":")[0]) == (Place(none), "cannot be read")
     mixed = rego_examples.write(tmp_path / "mixed", HEAD)
     (mixed / "a.cedar").write_text("permit (principal, action, resource);")
@@ -198,7 +200,7 @@ def test_the_version_is_of_names_and_contents(tmp_path: Path) -> None:
         rego_examples.load(tmp_path / "b", text, data={"a": 1}).version,
         rego_examples.load(tmp_path / "c", text, data={"a": 2}).version,
         rego_examples.load(tmp_path / "d", text + "\n").version,
-        load_rego(tmp_path / "a", "data.authz.other", rego_examples.WORDS, frozenset()).version,
+        load_rego(policy_files(tmp_path / "a"), "data.authz.other", rego_examples.WORDS, frozenset()).version,
     ]
     (tmp_path / "e").mkdir()
     (tmp_path / "e" / "other.rego").write_text(text)
@@ -214,5 +216,5 @@ def test_hidden_files_and_digests_are_as_for_cedar(tmp_path: Path) -> None:
     digests = tmp_path / "SHA256SUMS"
     digests.write_text("")
     with pytest.raises(Unusable, match=r"is not listed in .*SHA256SUMS"):
-        load_rego(folder, rego_examples.DECISION, rego_examples.WORDS, frozenset(), digests)
+        load_rego(policy_files(folder, digests), rego_examples.DECISION, rego_examples.WORDS, frozenset())
     assert isinstance(conclude(rego_examples.load(folder).decide(examples.query())), Allow)

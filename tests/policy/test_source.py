@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from authz.core.decision import Allow, conclude
 from authz.core.errors import Place, Unusable
 from authz.core.hop import ActionClass, Operation
+from authz.policy.files import policy_files
 from authz.policy.source import load_policies
 from authz.policy.statements import Lines, split
 from tests.policy import examples
@@ -49,7 +50,7 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
 
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     """The folder is named."""
-    [(place, what)] = refusals(lambda: load_policies(tmp_path / "none", examples.OPERATIONS))
+    [(place, what)] = refusals(lambda: load_policies(policy_files(tmp_path / "none"), examples.OPERATIONS))
     assert Place(tmp_path / "none") == place
     assert what.startswith("cannot be read: ")
 
@@ -193,7 +194,7 @@ def test_an_id_is_unique_over_all_files(tmp_path: Path) -> None:
 def test_a_file_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     """The file is named, and what is wrong with its bytes."""
     (tmp_path / "0.cedar").write_bytes(PERMIT.encode() + b"// caf\xe9\n")
-    [(place, what)] = refusals(lambda: load_policies(tmp_path, examples.OPERATIONS))
+    [(place, what)] = refusals(lambda: load_policies(policy_files(tmp_path), examples.OPERATIONS))
     assert Place(tmp_path / "0.cedar") == place
     assert "utf-8" in what
 
@@ -260,9 +261,9 @@ def mount(folder: Path, generation: str, text: str) -> None:
 def test_a_mounted_config_map_loads_and_changes(tmp_path: Path) -> None:
     """The links of a mounted ConfigMap are followed, its hidden folders are not read beside them."""
     mount(tmp_path, "2026_01", PERMIT)
-    first = load_policies(tmp_path, examples.OPERATIONS)
+    first = load_policies(policy_files(tmp_path), examples.OPERATIONS)
     mount(tmp_path, "2026_02", examples.WITHIN_CEILING)
-    second = load_policies(tmp_path, examples.OPERATIONS)
+    second = load_policies(policy_files(tmp_path), examples.OPERATIONS)
     assert (
         bool(first.decide(examples.query()).permits),
         bool(second.decide(examples.query()).permits),
@@ -277,7 +278,7 @@ def test_hidden_and_other_files_are_no_policies(tmp_path: Path) -> None:
         (tmp_path / name).write_text("no policy")
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "1.cedar").write_text("no policy")
-    assert version == load_policies(tmp_path, examples.OPERATIONS, examples.GROUPS).version
+    assert version == load_policies(policy_files(tmp_path), examples.OPERATIONS, examples.GROUPS).version
 
 
 def test_the_version_names_names_and_contents(tmp_path: Path) -> None:
@@ -295,7 +296,10 @@ def test_the_version_names_names_and_contents(tmp_path: Path) -> None:
     again = [examples.load(tmp_path / f"b{number}", *texts).version for number, texts in enumerate(sets)]
     assert versions == again
     assert len(sets) == len(set(versions))
-    assert versions[0] == load_policies(tmp_path / "a0", examples.OPERATIONS).decide(examples.query()).version
+    assert (
+        versions[0]
+        == load_policies(policy_files(tmp_path / "a0"), examples.OPERATIONS).decide(examples.query()).version
+    )
 
 
 @pytest.mark.parametrize(
@@ -329,7 +333,7 @@ def test_a_catalog_with_two_meanings_is_refused(
     """Were they joined, a permit for the one meaning would permit the other."""
     (tmp_path / "0.cedar").write_text(PERMIT)
     expected = [(Place(tmp_path), f"policies cannot speak of this catalog: {what}")]
-    assert expected == refusals(lambda: load_policies(tmp_path, operations, groups))
+    assert expected == refusals(lambda: load_policies(policy_files(tmp_path), operations, groups))
 
 
 @pytest.mark.parametrize(
@@ -343,7 +347,7 @@ def test_a_catalog_with_two_meanings_is_refused(
 def test_a_name_that_is_no_unicode_is_refused(tmp_path: Path, broken: Operation) -> None:
     """Half a character in the catalog is refused at load; it could be in no request."""
     (tmp_path / "0.cedar").write_text(PERMIT)
-    [(place, what)] = refusals(lambda: load_policies(tmp_path, [broken]))
+    [(place, what)] = refusals(lambda: load_policies(policy_files(tmp_path), [broken]))
     assert Place(tmp_path) == place
     assert "Cedar does not take its names" in what
 
@@ -384,7 +388,7 @@ def test_any_text_loads_or_is_refused_with_its_file(pieces: list[str]) -> None:
     with TemporaryDirectory() as name:
         (Path(name) / "0.cedar").write_text("".join(pieces), encoding="utf-8", newline="")
         try:
-            load_policies(Path(name), examples.OPERATIONS)
+            load_policies(policy_files(Path(name)), examples.OPERATIONS)
             files = {Path(name) / "0.cedar"}
         except Unusable as unusable:
             files = {problem.place.file for problem in unusable.problems}

@@ -29,7 +29,7 @@ from authz.demo.ca import Certificate, DevelopmentCa
 from authz.pipeline import Pipeline
 from authz.tasks.sqlite import SqliteTasks
 from authz.wire.pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest
-from authz.wiring.knowledge import make_pipeline, read
+from authz.wiring.knowledge import Knowledge, make_pipeline, read
 
 DOMAIN = "example.org"
 SUPPORT = f"spiffe://{DOMAIN}/agent/support"
@@ -171,7 +171,10 @@ class World:
 
     def pipeline(self) -> "Running":
         """The real pipeline over this folder, without a server."""
-        knowledge = read(self.config_file)
+        return self.pipeline_of(read(self.config_file))
+
+    def pipeline_of(self, knowledge: Knowledge) -> "Running":
+        """The same, over what was read already."""
         memory = Memory(1000)
         return Running(make_pipeline(knowledge, memory), SqliteTasks(self.database, memory))
 

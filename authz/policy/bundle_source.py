@@ -84,9 +84,10 @@ class BundleSource:
         with self._lock:
             try:
                 self._known = self._newest(self.in_force)
-            except Unusable as unusable:
+            except Exception as error:  # noqa: BLE001  whatever a server sends, it is seen that it was not taken
+                why = str(error) if isinstance(error, Unusable) else f"{type(error).__name__}: {error}"
                 over = "; the bundle in force has expired: nothing is permitted until another is in force"
-                self._tell(f"{unusable}{over if self.is_over else ''}", is_refusal=not isinstance(unusable, _Unfetched))
+                self._tell(f"{why}{over if self.is_over else ''}", is_refusal=not isinstance(error, _Unfetched))
                 return
             if self.in_force is not None and self._known.bundle.digest == self.in_force.digest:
                 self._confirmed_unix_seconds = self._known.confirmed_unix_seconds

@@ -478,17 +478,8 @@ def signed_by_opa(tmp_path: Path) -> bytes:
     (folder / ".manifest").write_text(MANIFEST)
     (tmp_path / "claims.json").write_text(json.dumps({"iat": NOW, "keyid": "release"}))
     (tmp_path / "key.pem").write_bytes(SIGNER.as_pem(private=True))
-    command = [
-        opa_program(),
-        "sign",
-        "--signing-key",
-        "../key.pem",
-        "--signing-alg",
-        "ES256",
-        "--claims-file",
-        "../claims.json",
-    ]
-    subprocess.run([*command, "--bundle", "."], cwd=folder, check=True)
+    command = [opa_program(), "sign", "--bundle", ".", "--signing-key", "../key.pem", "--signing-alg", "ES256"]
+    subprocess.run([*command, "--claims-file", "../claims.json"], cwd=folder, check=True)
     subprocess.run([str(shutil.which("tar")), "czf", "../bundle.tar.gz", "."], cwd=folder, check=True)
     return (tmp_path / "bundle.tar.gz").read_bytes()
 

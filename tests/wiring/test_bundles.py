@@ -425,6 +425,19 @@ def test_a_bundle_that_was_proven_too_early_does_not_follow_a_newer_one(place: P
         following.bundles.files()
 
 
+def test_a_fault_of_ours_is_seen_too(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error that nobody thought of, when something that was fetched is read, is told like a refusal."""
+    following = Following.start(place)
+
+    def fails(*_: object) -> None:
+        raise ZeroDivisionError("nobody thought of it")
+
+    monkeypatch.setattr("authz.policy.bundle_source.read_bundle", fails)
+    following.publish(NEW.archive())
+    following.must_be_as_it_was()
+    assert following.bundles.trouble == "ZeroDivisionError: nobody thought of it"
+
+
 def test_a_transfer_leaves_nothing_running(place: Place) -> None:
     """The watch over its time ends with it."""
     following = Following.start(place)

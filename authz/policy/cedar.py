@@ -100,6 +100,12 @@ class CedarPolicy:
     def leave(self) -> None:
         """Nothing of it belongs to a thread."""
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """Answers from memory and by asking Cedar; rows that are remembered, and those that made room for others."""
+        found = {"cache.hits": self.hits, "cache.misses": self.misses}
+        return {**found, "cache.rows": self.rows, "cache.evictions": self.evictions}
+
     def let_go(self, breathe: Callable[[], None]) -> None:
         """Free what it holds a little at a time, once nobody asks it any more: all at once would stop all threads."""
         policies, self.policies = list(self.policies), ()

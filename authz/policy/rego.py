@@ -76,6 +76,11 @@ class RegoPolicy:
         self._engines = Rules(self.files, self.data, self.decision)
 
     @property
+    def counts(self) -> dict[str, int]:
+        """Questions that took too long."""
+        return {"slow": self.slow}
+
+    @property
     def ids(self) -> frozenset[str]:
         """The names of the rules."""
         return frozenset(rule.id for rule in self.rules)

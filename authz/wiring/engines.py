@@ -39,6 +39,11 @@ class LoadedPolicy(Policy, Protocol):
         """The names of the policies, or of the rules."""
         ...
 
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """What it has counted, by the rest of the metric's name."""
+        ...
+
     def make_ready(self) -> Iterator[None]:
         """In the thread that will ask them: make what belongs to that thread, a portion at a time."""
         ...

@@ -13,6 +13,14 @@ from authz.wiring.shadow import Shadow
 from authz.wiring.trust import Trust
 
 _SOURCE = "authz.trust.source"
+_COUNTS = (
+    ("cache.hits", "{answer}", "Answers of Cedar's policies that were remembered."),
+    ("cache.misses", "{answer}", "Answers for which Cedar was asked."),
+    ("cache.rows", "{row}", "Rows that are remembered."),
+    ("cache.evictions", "{row}", "Rows that were forgotten to make room."),
+    ("slow", "{question}", "Questions that rules in Rego took too long for."),
+)
+"""What policies count, one kind or the other, since they were taken into use."""
 _NOTHING: Mapping[str, str] = {}
 _Readings = Iterable[tuple[float, Mapping[str, str]]]
 
@@ -66,8 +74,17 @@ def rules_gauges(rules: Rules, reload: Reload, bundles: BundleSource | None = No
         Gauge("authz.policy.age", "s", "Since the policies and the catalog in force were taken into use.", age),
         Gauge("authz.policy.loads", "{load}", "Changes taken into use.", lambda: [(float(reload.loads), _NOTHING)]),
         Gauge("authz.policy.refusals", "{load}", "Changes refused.", refusals),
+        *(_count_gauge(rules, *each) for each in _COUNTS),
         *(bundle_gauges(bundles) if bundles else ()),
     )
+
+
+def _count_gauge(rules: Rules, name: str, unit: str, description: str) -> Gauge:
+    def read() -> _Readings:
+        counts = rules.counts
+        return [(float(counts[name]), {"authz.policy.version": rules.version})] if name in counts else []
+
+    return Gauge(f"authz.policy.{name}", unit, description, read)
 
 
 def bundle_gauges(bundles: BundleSource) -> tuple[Gauge, ...]:

@@ -56,6 +56,11 @@ class Rules:
         return self._pair.policy.version
 
     @property
+    def counts(self) -> Mapping[str, int]:
+        """What the policies in force have counted since they were loaded."""
+        return self._pair.policy.counts
+
+    @property
     def catalog_version(self) -> str:
         """The version of the catalog in force."""
         return self._pair.catalog.version

@@ -26,6 +26,7 @@ STRUCTURED = frozenset({MANIFEST, "data.json"})
 _MAX_CHARACTERS = 512 * 1024  # some 250 for each of 1,000 files, in base64
 _HASHES = {"SHA-256": hashlib.sha256, "SHA-384": hashlib.sha384, "SHA-512": hashlib.sha512}
 _HASH = "SHA-256"
+_PLUGIN = "_default"  # as `opa build` names its own way of signing
 _HEADER = frozenset({"alg", "kid", "typ"})
 _ENTRY = {"name", "hash", "algorithm"}
 
@@ -99,8 +100,10 @@ def _token(content: bytes) -> str:
     except NotAJsonObject as error:
         raise NotSigned(f"{NAME} is {error}") from error
     signatures = document.get("signatures")
-    if document.keys() != {"signatures"} or not isinstance(signatures, list) or len(signatures) != 1:
-        raise NotSigned(f"{NAME} does not hold `signatures` alone, and in it one signature")
+    if document.get("plugin", _PLUGIN) != _PLUGIN or document.keys() - {"signatures", "plugin"}:
+        raise NotSigned(f"{NAME} holds more than `signatures`: it was made by a plugin that is not known")
+    if not isinstance(signatures, list) or len(signatures) != 1:
+        raise NotSigned(f"{NAME} does not hold one signature")
     if not isinstance(signatures[0], str):
         raise NotSigned(f"{NAME} holds no text as its signature")
     return signatures[0]

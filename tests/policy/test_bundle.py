@@ -35,6 +35,7 @@ from authz.policy.bundle_keys import BundleKey, read_public_keys
 from authz.policy.files import PolicyFile
 from tests.support.bundles import NOW, SIGNER, Draft, digest, entry, jwks, packed
 from tests.support.opa import opa_program
+from tests.support.rego import DATA, rego_world
 from tests.support.world import POLICIES
 
 PLACE = Place(Path("bundle.tar.gz"))
@@ -162,7 +163,7 @@ def with_the_public_key_as_secret() -> bytes:
         (without_signature(), "it is not signed"),
         (with_signatures({"signatures": []}), "one signature"),
         (with_signatures({"signatures": [Draft.of().token()] * 2}), "one signature"),
-        (with_signatures({"signatures": [Draft.of().token()], "plugin": "x"}), "`signatures` alone"),
+        (with_signatures({"signatures": [Draft.of().token()], "plugin": "x"}), "by a plugin that is not known"),
         (with_signatures({"signatures": [7]}), "no text"),
         (with_signatures({"signatures": ["a.b"]}), "no JWS"),
         (with_signatures([]), "not a JSON object"),
@@ -488,6 +489,20 @@ def test_what_opa_signed_is_proven_here(signed_by_opa: bytes, terms: Terms) -> N
     """`opa sign` and `tar` make a bundle; JSON documents are digested as OPA does, escapes and numbers included."""
     bundle = read_bundle(signed_by_opa, PLACE, terms)
     assert (bundle.revision, [file.name for file in bundle.files]) == ("r1", ["teams/crm.cedar"])
+
+
+def test_a_bundle_in_rego_of_opa_build_is_proven_here(tmp_path: Path, terms: Terms) -> None:
+    """`opa build` signs what it packs, and names the way that it signs in: rules and data come out as they are."""
+    rego_world(tmp_path)
+    (tmp_path / "key.pem").write_bytes(SIGNER.as_pem(private=True))
+    (tmp_path / "claims.json").write_text(json.dumps({"iat": NOW, "keyid": "release"}))
+    command = [opa_program(), "build", "--bundle", "rules", "--signing-key", "key.pem", "--signing-alg", "ES256"]
+    command += ["--claims-file", "claims.json", "--revision", "r9", "--output", "bundle.tar.gz"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    bundle = read_bundle((tmp_path / "bundle.tar.gz").read_bytes(), PLACE, terms)
+    assert bundle.revision == "r9"
+    assert [file.name for file in bundle.files] == ["data.json", "rules/crm.rego"]
+    assert json.loads(bundle.files[0].text) == DATA
 
 
 def test_what_is_signed_here_is_proven_by_opa(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ class Amendments:
                     raise NotAnAmendment(f"the header {name} has a value that cannot be sent")
         for text in (*query_removed, *(text for pair in query_set for text in pair)):
             if len(text) > MAX_VALUE_CHARACTERS or not _QUERY_TEXT.fullmatch(text):
-                raise NotAnAmendment(f"{text!r:.100} cannot stand in a query: encode it")
+                raise NotAnAmendment("a query parameter has a name or a value that cannot stand there: encode it")
         _must_be_plain(metadata)
         entries = [*removed_headers, *query_set, *query_removed]
         if len(entries) + sum(len(values) for _, values in (*headers, *response_headers)) > MAX_ENTRIES:
@@ -128,7 +128,8 @@ def _must_be_plain(metadata: Mapping[str, object]) -> None:
 def _must_be_free(name: str, guarded: frozenset[str]) -> None:
     if not _TOKEN.fullmatch(name):
         raise NotAnAmendment(f"{name!r:.100} is no name of a header")
-    if name in guarded or name in _OF_THE_CONNECTION or name.startswith(_OURS):
+    as_read = name.replace("_", "-")  # so CGI, and what descends from it, reads it
+    if as_read in guarded or as_read in _OF_THE_CONNECTION or as_read.startswith(_OURS):
         raise NotAnAmendment(f"the header {name} is not for policies to change")
 
 

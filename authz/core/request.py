@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+MAX_SHOWN_BODY_BYTES = 65_536
+"""Of a body that policies are shown; they are told that a larger one is cut."""
+
 
 @dataclass(frozen=True, slots=True)
 class Body:
@@ -34,7 +37,9 @@ class Request:
     unverified_certificate: str  # URL-encoded PEM of the leaf, as Envoy sends it
     source_address: str  # the connection's peer, for the audit record
     body: Body = NO_BODY
-    attributes: Mapping[str, object] = field(default_factory=dict)  # all that Envoy said, where an engine wants that
+    attributes: Mapping[str, object] = field(
+        default_factory=dict
+    )  # what Envoy said as JSON, where an engine wants that
 
     @property
     def path_without_query(self) -> str:

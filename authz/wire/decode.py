@@ -8,12 +8,12 @@ headers alone, so method, host and path may stand in the pseudo-headers only.
 from collections.abc import Mapping
 from dataclasses import replace
 
-from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import DecodeError
 
 from authz.core.errors import Refused
 from authz.core.reasons import Reason
-from authz.core.request import NO_BODY, Body, Request
+from authz.core.request import MAX_SHOWN_BODY_BYTES, NO_BODY, Body, Request
+from authz.wire.attributes import described
 from authz.wire.pb.envoy.config.core.v3.address_pb2 import Address
 from authz.wire.pb.envoy.config.core.v3.base_pb2 import HeaderMap
 from authz.wire.pb.envoy.service.auth.v3.attribute_context_pb2 import AttributeContext
@@ -29,12 +29,13 @@ def decode(message: bytes) -> Request:
 
 
 def decode_with_attributes(message: bytes) -> Request:
-    """As `decode`, with all that Envoy said in protobuf's JSON form too: for policies that want to see that."""
+    """As `decode`, with all that Envoy said as JSON too, for policies that want to see that: all but a large body."""
     attributes = _attributes(message)
-    try:
-        return replace(_request(attributes), attributes=MessageToDict(attributes))
-    except (ValueError, TypeError, RecursionError) as error:
-        raise Refused(Reason.REQUEST_MALFORMED, f"attributes that cannot be said in JSON: {error}") from error
+    request = _request(attributes)
+    if len(request.body.content) > MAX_SHOWN_BODY_BYTES:
+        attributes.request.http.ClearField("body")
+        attributes.request.http.ClearField("raw_body")
+    return replace(request, attributes=described(attributes))
 
 
 def _attributes(message: bytes) -> AttributeContext:

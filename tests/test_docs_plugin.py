@@ -63,5 +63,5 @@ def test_the_policies_of_the_page_move_over_and_no_credential_is_written_down(tm
 
 
 def test_the_page_names_the_bound_of_bodies() -> None:
-    """The size from which bodies are not shown is the one that holds."""
-    assert f"A body of more than {MAX_SHOWN_BODY_BYTES // 1024} KiB is not shown" in " ".join(PAGE.split())
+    """The size from which bodies are denied is the one that holds."""
+    assert f"A body of more than {MAX_SHOWN_BODY_BYTES // 1024} KiB is denied" in " ".join(PAGE.split())

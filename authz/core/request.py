@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 MAX_SHOWN_BODY_BYTES = 65_536
-"""Of a body that policies are shown; they are told that a larger one is cut."""
+"""Of a body that policies are shown; a larger one is refused, or they are told that it is cut."""
 
 
 @dataclass(frozen=True, slots=True)

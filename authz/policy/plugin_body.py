@@ -18,11 +18,16 @@ _PARTS = "multipart/form-data"
 def parsed_body(request: Request) -> tuple[object, bool]:
     """The body, and whether not all of it is here; then there is no parsed one. Raises Refused."""
     content = request.body.content
-    if request.body.is_partial or len(content) > MAX_SHOWN_BODY_BYTES:
+    if request.body.is_partial:
         return None, True
+    is_large = len(content) > MAX_SHOWN_BODY_BYTES
     kind = _kind(request) if content else Headed()
     if not _is_known(kind.value):
-        return None, False
+        return None, is_large
+    if is_large:
+        # Not shown as cut: a rule that denies what it finds in a body would be evaded by making the body larger.
+        detail = f"policies see the body, and it has more than {MAX_SHOWN_BODY_BYTES} bytes"
+        raise Refused(Reason.BODY_INCOMPLETE, detail)
     if _is_cut(request):
         return None, True
     _must_be_exact(request, kind)

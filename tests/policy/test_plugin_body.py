@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from authz.core.errors import Refused
+from authz.core.reasons import Reason
 from authz.core.request import MAX_SHOWN_BODY_BYTES, NO_BODY, Body, Request
 from authz.policy.plugin_body import parsed_body
 from authz.policy.plugin_question import PluginQuestion
@@ -61,12 +62,11 @@ def test_a_body_is_read_by_its_type(asked: Request, expected: object) -> None:
         request(FORM, b"a", content_length="10"),
         request(PARTS, OF_PARTS % (b"", b"1"), content_length="9" * 30),
         request(JSON, Body(b"1", declared_bytes=2)),
-        request(JSON, b"1" * (MAX_SHOWN_BODY_BYTES + 1)),
         request("text/plain", b"1" * (MAX_SHOWN_BODY_BYTES + 1)),
     ],
 )
 def test_a_body_that_is_not_all_here_is_never_taken_for_whole(asked: Request) -> None:
-    """Where Envoy cut it, more was declared, or it is too large to be shown: no parsed body, and policies are told."""
+    """Where Envoy cut it, more was declared, or what nobody parses is too large: no parsed body, and policies are told."""
     assert parsed_body(asked) == (None, True)
 
 
@@ -132,3 +132,11 @@ def test_every_request_is_asked_about_or_refused(
     assert document["source_principal"] == query().agent.uri
     assert document["truncated_body"] is False or document["parsed_body"] is None
     assert question == QUESTION(replace(query(), request=replace(asked)))
+
+
+@pytest.mark.parametrize("kind", [JSON, FORM, PARTS])
+def test_a_body_that_is_too_large_to_be_shown_is_refused_where_rules_could_read_it(kind: str) -> None:
+    """Making a body larger is no way around a rule that denies what it finds in one."""
+    with pytest.raises(Refused) as refused:
+        parsed_body(request(kind, b"1" * (MAX_SHOWN_BODY_BYTES + 1)))
+    assert refused.value.reason is Reason.BODY_INCOMPLETE

@@ -66,7 +66,7 @@ def test_a_body_is_read_by_its_type(asked: Request, expected: object) -> None:
     ],
 )
 def test_a_body_that_is_not_all_here_is_never_taken_for_whole(asked: Request) -> None:
-    """Where Envoy cut it, more was declared, or what nobody parses is too large: no parsed body, and policies are told."""
+    """Where Envoy cut it, more was declared, or what nobody parses is too large: policies are told."""
     assert parsed_body(asked) == (None, True)
 
 

@@ -26,6 +26,7 @@ class ServerSettings(Document):
     listen: Address
     transport: Literal["tls", "plaintext"]
     svid: TlsFiles | Literal["workload-api"] | None = None  # what our port shows, with transport tls
+    lane: Literal["auto", "fast", "portable"] = "auto"  # what serves checks: grpcio's completion queue, or grpc.aio
     envoys: tuple[SpiffeUri, ...] = ()  # who may ask, with transport tls
     health_listen: Address | None = None  # grpc.health.v1 alone and in plain text, for probes that cannot do TLS
     drain_seconds: Seconds = 5.0  # NOT_SERVING, and still answering; longer than Envoy's health check interval
@@ -33,7 +34,6 @@ class ServerSettings(Document):
     check_timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 0.15  # below Envoy's ext_authz timeout
     max_request_bytes: Annotated[int, Field(ge=65536, le=256 * 1024 * 1024)] = 16 * 1024 * 1024  # above Envoy's limit
     max_connection_age_seconds: Annotated[int, Field(ge=1)] = 600  # so that connections spread over new replicas
-    lane: Literal["auto", "fast", "portable"] = "auto"  # auto: fast where grpcio is one that was tried
 
     @model_validator(mode="after")
     def _as_the_transport_needs(self) -> Self:

@@ -1,16 +1,15 @@
-"""The yardstick: an empty handler on a transport of ours: `python -m bench.empty_server LANE ADDRESS`."""
+"""The yardstick: an empty handler on our own transports, `python -m bench.empty_server ADDRESS LANE`, until SIGTERM."""
 
 import asyncio
 import sys
 
-from authz.server.aio import make_server
+from authz.server.aio import check_transport
 from authz.server.checks import Metadata, Peer
+from authz.server.fast import FastTransport
 from authz.server.health import Health
-from authz.server.lane import CHECK
-from authz.server.life import Drain, Endpoint, Hooks, run
-from authz.server.queue import QueueServer
-from authz.server.tls import TlsSource
-from authz.server.transport import Limits, Transport
+from authz.server.life import Drain, Endpoint, Hooks, Transport, run
+from authz.server.limits import Limits
+from authz.server.queue import Call
 from authz.wire.encode import FALLBACK
 
 LIMITS = Limits(16 * 1024 * 1024, 600)
@@ -21,33 +20,20 @@ async def answer(_message: bytes, _metadata: Metadata, _peer: Peer, _remaining_s
     return FALLBACK
 
 
-class Empty:
-    """A Transport on the queue, with an empty handler."""
-
-    is_alive = True
-
-    def __init__(self) -> None:
-        self._server = QueueServer({CHECK: lambda _call, _message: FALLBACK}, LIMITS, fallback=FALLBACK)
-
-    def listen(self, address: str, tls: TlsSource | None) -> int:
-        """Bind it."""
-        return self._server.listen(address, tls)
-
-    async def start(self) -> None:
-        """Begin."""
-        self._server.start()
-
-    async def stop(self, grace_seconds: float) -> None:
-        """End."""
-        await asyncio.to_thread(self._server.stop, grace_seconds)
+def handle(_message: bytes, call: Call, _peer: Peer) -> None:
+    """As above."""
+    call.answer(FALLBACK)
 
 
-async def main(lane: str, address: str) -> None:
+async def main(address: str, lane: str) -> None:
     """Serve until told to stop."""
+    sys.setswitchinterval(0.0005)
     health = Health()
-    server: Transport = Empty() if lane == "fast" else make_server(answer, health, LIMITS)
+    transport: Transport = check_transport(answer, health, LIMITS)
+    if lane == "fast":
+        transport = FastTransport(handle, health, LIMITS, FALLBACK)
     hooks = Hooks(on_start=lambda: None, on_hangup=lambda: None, why_unready=lambda: "")
-    await run((Endpoint("empty", server, address, None),), health, Drain(0, 0), hooks)
+    await run((Endpoint("empty", transport, address, None),), health, Drain(0, 0), hooks)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,18 @@
-"""A cached check on the wire against an empty handler on the same transport: CPU of the server process alone."""
+"""A cached check on the wire, by CPU of the server process alone, against three other servers.
+
+They are an empty handler on the same transport, an empty server in Go, and our portable lane. Go and its modules are
+not always to be had; then that row is left out.
+"""
 
 import asyncio
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,19 +20,20 @@ import grpc
 import grpc.aio
 
 from bench.row import Row
-from tests.support.servers import CHECK, free_port, serve
+from tests.support.servers import CHECK, Server, free_port, serve, wait_until_serving
 from tests.support.world import World
 
-ROUNDS = 150
+ROUNDS = 60
 CALLS = 64
 CONCURRENCY = 16
-BOUND_RATIO = 1.4
+GO_EMPTY = Path(__file__).parent / "go_empty"
+HOW = f"server CPU, {ROUNDS} rounds of {CALLS} calls each in turn, {CONCURRENCY} at a time, ratio of the medians"
 
 Ask = Callable[..., Awaitable[bytes]]
 
 
-class Asked(NamedTuple):
-    """A server process, and what it is asked."""
+class Target(NamedTuple):
+    """A server process, and a check that it can answer from memory."""
 
     pid: int
     address: str
@@ -35,49 +41,52 @@ class Asked(NamedTuple):
 
 
 def rows() -> Iterator[Row]:
-    """`grpc_cached_over_empty`, and `grpc_fast_over_portable`."""
-    with ExitStack() as stack:
-        fast, portable = (stack.enter_context(_server(lane)) for lane in ("fast", "portable"))
-        address = f"127.0.0.1:{free_port()}"
-        empty = subprocess.Popen([sys.executable, "-m", "bench.empty_server", "fast", address])
-        stack.callback(empty.wait)
-        stack.callback(empty.terminate)
-        over_empty = asyncio.run(compare(fast, Asked(empty.pid, address, fast.message)))
-        over_portable = asyncio.run(compare(fast, portable))
-    how = f"server CPU, {ROUNDS} rounds of {CALLS} calls each in turn, {CONCURRENCY} at a time, ratio of the medians"
-    yield Row("grpc_cached_over_empty", over_empty, "ratio", BOUND_RATIO, f"{how}; both in the fast lane")
-    yield Row("grpc_fast_over_portable", over_portable, "ratio", 1, f"{how}; the same check in each lane")
+    """`grpc_cached_over_empty`, `check_cpu_over_go_empty` and `fast_lane_over_portable`."""
+    with ExitStack() as stack, tempfile.TemporaryDirectory() as folder:
+        fast, portable = (_ours(stack, Path(folder), lane) for lane in ("fast", "portable"))
+        empty = _other(stack, Path(folder), [sys.executable, "-m", "bench.empty_server"], ["fast"], fast.message)
+        targets = {"fast": fast, "portable": portable, "empty": empty}
+        if program := _built_by_go(Path(folder)):
+            targets["go"] = _other(stack, Path(folder), [str(program)], [], fast.message)
+        seconds = asyncio.run(compare(targets))
+    yield Row("grpc_cached_over_empty", seconds["fast"] / seconds["empty"], "ratio", 1.4, HOW)
+    if "go" in seconds:
+        yield Row("check_cpu_over_go_empty", seconds["fast"] / seconds["go"], "ratio", 2.0, HOW)
+    yield Row("fast_lane_over_portable", seconds["fast"] / seconds["portable"], "ratio", 0.6, HOW)
 
 
-@contextmanager
-def _server(lane: str) -> Iterator[Asked]:
-    """Our server, in that lane."""
-    with tempfile.TemporaryDirectory() as folder:
-        address = f"127.0.0.1:{free_port()}"
-        settings = {"listen": address, "transport": "plaintext", "drain_seconds": 0, "lane": lane}
-        world = World(Path(folder), settings={"server": settings})
-        message = world.check(world.start_task().id)
-        with serve(world.config_file, address) as server:
-            yield Asked(server.process.pid, address, message)
+async def compare(targets: dict[str, Target]) -> dict[str, float]:
+    """Seconds of CPU that one round of calls costs each of the servers, the median."""
+    rounds: dict[str, list[float]] = {name: [] for name in targets}
+    async with AsyncChannels(targets) as asks:
+        for name, ask in asks.items():
+            await load(ask, targets[name].message, 1000)
+        for _ in range(ROUNDS):
+            for name, ask in asks.items():
+                rounds[name].append(await cpu_seconds_of_load(targets[name], ask))
+    return {name: statistics.median(each) for name, each in rounds.items()}
 
 
-async def compare(one: Asked, other: Asked) -> float:
-    """CPU of one call at the one over that at the other."""
-    async with grpc.aio.insecure_channel(one.address) as channel, grpc.aio.insecure_channel(other.address) as another:
-        asks = [(one, channel.unary_unary(CHECK)), (other, another.unary_unary(CHECK))]
-        for asked, ask in asks:
-            await load(ask, asked.message, 1000)
-        rounds = [
-            [await cpu_seconds_of_load(asked.pid, ask, asked.message) for asked, ask in asks] for _ in range(ROUNDS)
-        ]
-    return statistics.median(row[0] for row in rounds) / statistics.median(row[1] for row in rounds)
+class AsyncChannels:
+    """A channel to each target, for as long as the block lasts."""
+
+    def __init__(self, targets: dict[str, Target]) -> None:
+        self._targets = targets
+
+    async def __aenter__(self) -> dict[str, Ask]:
+        self._channels = {name: grpc.aio.insecure_channel(each.address) for name, each in self._targets.items()}
+        return {name: channel.unary_unary(CHECK) for name, channel in self._channels.items()}
+
+    async def __aexit__(self, *exception: object) -> None:
+        for channel in self._channels.values():
+            await channel.close()
 
 
-async def cpu_seconds_of_load(pid: int, ask: Ask, message: bytes) -> float:
+async def cpu_seconds_of_load(target: Target, ask: Ask) -> float:
     """User and system time that the process spends on one round, its threads included."""
-    before = time.clock_gettime(_cpu_clock(pid))
-    await load(ask, message, CALLS)
-    return time.clock_gettime(_cpu_clock(pid)) - before
+    before = time.clock_gettime(_cpu_clock(target.pid))
+    await load(ask, target.message, CALLS)
+    return time.clock_gettime(_cpu_clock(target.pid)) - before
 
 
 async def load(ask: Ask, message: bytes, calls: int) -> None:
@@ -88,6 +97,34 @@ async def load(ask: Ask, message: bytes, calls: int) -> None:
             await ask(message, timeout=60, wait_for_ready=True)
 
     await asyncio.gather(*(some(calls // CONCURRENCY) for _ in range(CONCURRENCY)))
+
+
+def _ours(stack: ExitStack, folder: Path, lane: str) -> Target:
+    address = f"127.0.0.1:{free_port()}"
+    (folder / lane).mkdir()
+    settings = {"listen": address, "transport": "plaintext", "drain_seconds": 0, "lane": lane}
+    world = World(folder / lane, settings={"server": settings})
+    server = stack.enter_context(serve(world.config_file, address))
+    return Target(server.process.pid, address, world.check(world.start_task().id))
+
+
+def _other(stack: ExitStack, folder: Path, program: list[str], arguments: list[str], message: bytes) -> Target:
+    address = f"127.0.0.1:{free_port()}"
+    process = subprocess.Popen([*program, address, *arguments])
+    stack.callback(process.wait)
+    stack.callback(process.kill)
+    wait_until_serving(Server(process, address, folder))
+    return Target(process.pid, address, message)
+
+
+def _built_by_go(folder: Path) -> Path | None:
+    """The empty server in Go, or None where it cannot be built here."""
+    go = shutil.which("go")
+    if go is None:
+        return None
+    program = folder / "go_empty"
+    built = subprocess.run([go, "build", "-C", GO_EMPTY, "-o", program, "."], check=False, capture_output=True)
+    return program if built.returncode == 0 else None
 
 
 def _cpu_clock(pid: int) -> int:

@@ -114,12 +114,6 @@ def test_the_rules_touch_nothing_of_the_world(path: Path) -> None:
     assert not [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, awaiting)]
 
 
-def test_only_the_queue_touches_what_is_not_public_in_grpc() -> None:
-    """A mistake with it ends the process, so there is one place where one can be made."""
-    users = {name(path) for path in modules() if any(each.startswith("grpc._") for each in imported(path))}
-    assert users == {"authz/server/queue.py"}
-
-
 def test_only_encode_makes_a_check_response() -> None:
     """The name CheckResponse occurs as code in one module, so that there is one place where an allow is made."""
     makers = {
@@ -135,6 +129,14 @@ def test_only_wire_speaks_envoys_protobuf() -> None:
     """The generated messages are imported by one room."""
     users = {room_of(path) for path in modules() if any(".wire.pb" in module for module in imported(path))}
     assert users == {"wire"}
+
+
+def test_only_one_module_touches_the_core_of_grpc() -> None:
+    """What aborts, hangs or allows where it is used wrongly is used in one place, and made by no other name."""
+    users = {name(path) for path in modules() if any("_cython" in module for module in imported(path))}
+    assert users == {"authz/server/queue.py"}
+    by_name = {name(path) for path in modules() if "cygrpc." in path.read_text()}
+    assert by_name == {"authz/server/queue.py"}
 
 
 def test_no_port_has_more_than_two_methods() -> None:

@@ -8,7 +8,7 @@ peer's handles and say nothing about our tasks.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from authz.catalog.bodies import json_body
 from authz.catalog.entry import Entry
@@ -75,6 +75,7 @@ class A2aEndpoint:
 
     resource: str
     methods: Mapping[str, Entry]
+    reads_more_than_target: ClassVar[bool] = True
 
     def read(self, request: Request, parameters: Mapping[str, str]) -> Hop:
         """The hop that the message is; raises Refused."""
@@ -91,6 +92,7 @@ class A2aRestRoute:
     resource: str
     methods: Mapping[str, Entry]
     method: str
+    reads_more_than_target: ClassVar[bool] = True
 
     def read(self, request: Request, parameters: Mapping[str, str]) -> Hop:
         """The hop that the request is; raises Refused."""

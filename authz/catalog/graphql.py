@@ -6,7 +6,7 @@ below the root are not looked at. A document that asks for several root fields i
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from graphql import GraphQLError, parse
 from graphql.language import (
@@ -38,6 +38,7 @@ class GraphqlEndpoint:
 
     resource: str
     fields: Mapping[tuple[str, str], Entry]
+    reads_more_than_target: ClassVar[bool] = True
 
     def read(self, request: Request, parameters: Mapping[str, str]) -> Hop:
         """The hop that the operation is; raises Refused."""

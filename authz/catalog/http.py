@@ -17,6 +17,8 @@ from authz.core.hop import Hop, Operation
 from authz.core.reasons import Reason
 from authz.core.request import Request
 
+_MAX_REMEMBERED = 4096
+_MAX_REMEMBERED_CHARACTERS = 512
 _METHOD = re.compile(r"[A-Z]{1,20}")
 
 
@@ -56,6 +58,11 @@ class Named(Protocol):
 
 class Meaning(Named, Protocol):
     """What the requests of one method and shape of path are: one operation, or the messages of a protocol."""
+
+    @property
+    def reads_more_than_target(self) -> bool:
+        """Whether headers or the body count too; else requests of one method, host and path are one hop."""
+        ...
 
     def read(self, request: Request, parameters: Mapping[str, str]) -> Hop:
         """The hop that the request is, whose path has these parameters; raises Refused."""
@@ -174,10 +181,14 @@ class HttpCatalog:
     routes_by_host: Mapping[str, Routes[Meaning]]
     argument_types: Mapping[str, type] = field(default_factory=dict)  # of hops' arguments, by name
     required_arguments: Mapping[str, frozenset[str]] = field(default_factory=dict)  # that each hop has, by resource
+    _hops: dict[tuple[str, str, str], Hop] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def classify(self, request: Request) -> Hop:
         """The one operation that the request is; raises Refused where there is none, or more than one reading."""
         _must_not_override(request)
+        return self._hops.get((request.method, request.host, request.path)) or self._read(request)
+
+    def _read(self, request: Request) -> Hop:
         method, host, segments = _read_method(request.method), read_host(request.host), read_path(request.path)
         routes = self.routes_by_host.get(host)
         route = routes.find(method, segments) if routes else None
@@ -185,7 +196,12 @@ class HttpCatalog:
             lacking = "no such route" if routes else "no such host"
             raise Refused(Reason.ACTION_UNKNOWN, f"{lacking}: {method} {host} {request.path_without_query[:200]}")
         parameters = {name: text_of(segments[index]) for index, name in route.template.parameters}
-        return route.meaning.read(request, parameters)
+        hop = route.meaning.read(request, parameters)
+        if not route.meaning.reads_more_than_target and len(request.path) <= _MAX_REMEMBERED_CHARACTERS:
+            if len(self._hops) >= _MAX_REMEMBERED:
+                self._hops.clear()
+            self._hops[request.method, request.host, request.path] = hop
+        return hop
 
 
 def _read_method(method: str) -> str:

@@ -9,7 +9,7 @@ import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from authz.catalog.digest import digest
 from authz.catalog.entry import Entry, Pointer, is_absent
@@ -71,6 +71,7 @@ class McpEndpoint:
     resources: ResourceUris
     prompts: Mapping[str, Entry]
     methods: Mapping[str, Entry]  # the session's and others', and ANSWERS
+    reads_more_than_target: ClassVar[bool] = True
 
     def read(self, request: Request, parameters: Mapping[str, str]) -> Hop:
         """The hop that the message is; raises Refused."""

@@ -32,6 +32,11 @@ class PlainRoute:
         """Its name for people."""
         return self.entry.resource
 
+    @property
+    def reads_more_than_target(self) -> bool:
+        """Whether the body counts too."""
+        return self.body != "none"
+
     def read(self, request: Request, parameters: Mapping[str, str]) -> Hop:
         """The hop that the request is; raises Refused."""
         query = request.query

@@ -108,6 +108,7 @@ class Reason(Enum):
     ASKER_NOT_ALLOWED = ("asker_not_allowed", 503, "The workload that asks is not on the list of Envoys that may.")
     TRUST_BUNDLES_STALE = ("trust_bundles_stale", 503, "The source of trust bundles has been lost for too long.")
     INTERNAL_ERROR = ("internal_error", 503, "The check failed inside the server.")
+    OVERLOADED = ("overloaded", 503, "Too many checks wait for what they lack.")
     CHECK_TIMED_OUT = ("check_timed_out", 503, "The check took longer than its time budget.")
     TASK_STORE_UNAVAILABLE = ("task_store_unavailable", 503, "The task store does not answer, or is too stale.")
     TASK_RECORD_MALFORMED = ("task_record_malformed", 503, "The stored task cannot be read.")

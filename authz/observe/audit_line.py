@@ -14,11 +14,10 @@ from typing import assert_never
 from authz.core.decision import Allow, Decision, Deny, StepUp, Verdict
 from authz.core.errand import Errand
 from authz.core.facts import Facts
-from authz.core.hop import ActionClass, Argument, Hop
+from authz.core.hop import ActionClass, Argument, Hop, Sensitivity
 from authz.core.identity import Asker, Identity
 from authz.core.record import Record
 from authz.core.request import Request
-from authz.core.task import Task
 from authz.core.token import Ticket
 from authz.observe.trace import parse_traceparent
 
@@ -74,26 +73,24 @@ def line(record: Record, duration_seconds: float, values: frozenset[str] = _NO_V
 
 def _line(record: Record, duration_seconds: float, long: int, question: str) -> str:
     arrival, request = record.arrival, record.request
-    trace_id, span_id = parse_traceparent(arrival.traceparent)
     return _LINE % (
         _moment(arrival.unix_seconds),
         _text(arrival.decision_id, _WORD),
         *_outcome(record.decision, long),
         *_caller(record.identity),
         _asker(record.asker),
-        *_task(record.task),
+        *_task(record.errand),
         _chain(record.errand),
         _token(record.ticket),
         *_attempt(record.hop),
         *_asked(request, long),
-        _texts(sorted(record.decision.policies), _POLICIES),
+        _policies(record.decision.policies),
         _approvals(record.decision),
         _NULL if record.access_request is None else _text(record.access_request.digest, _WORD),
-        _texts(sorted(approval.approver for approval in record.approvals), _APPROVALS),
+        _texts(sorted(each.approver for each in record.approvals), _APPROVALS) if record.approvals else "[]",
         *_policy(record.verdict),
         question,
-        _text(trace_id, _WORD),
-        _text(span_id, _WORD),
+        *_span(arrival.traceparent),
         _text(request.source_address, _WORD) if request else _NULL,
         round(duration_seconds * _MICROSECONDS),
     )
@@ -114,17 +111,18 @@ def _outcome(decision: Decision, long: int) -> tuple[str, str, str]:
 def _caller(identity: Identity | None) -> tuple[str, str]:
     if identity is None:
         return _NULL, _NULL
-    return _known(identity.spiffe_id.uri, _AGENT), f'"{identity.proof.value}"'
+    return _own(identity.spiffe_id.uri, _AGENT), f'"{identity.proof.value}"'
 
 
 def _asker(asker: Asker | None) -> str:
-    return _NULL if asker is None or asker.spiffe_id is None else _known(asker.spiffe_id.uri, _NAME)
+    return _NULL if asker is None or asker.spiffe_id is None else _own(asker.spiffe_id.uri, _NAME)
 
 
-def _task(task: Task | None) -> tuple[str, str, str]:
-    if task is None:
+def _task(errand: Errand | None) -> tuple[str, str, str]:
+    if errand is None:
         return _NULL, _NULL, _NULL
-    return _known(task.id, _WORD), _known(task.owner, _NAME), _known(task.purpose, _NAME)
+    task = errand.task
+    return _own(task.id, _WORD), _own(task.owner, _NAME), _own(task.purpose, _NAME)
 
 
 def _chain(errand: Errand | None) -> str:
@@ -137,30 +135,44 @@ def _token(ticket: Ticket | None) -> str:
     return _NULL if ticket is None or ticket.token is None else _text(ticket.token.digest, _WORD)
 
 
-def _attempt(hop: Hop | None) -> tuple[str, str, str, str, str, str]:
+def _attempt(hop: Hop | None) -> tuple[str, ...]:
     if hop is None:
         return _NULL, _NULL, _NULL, _NULL, _NULL, _NULL
     operation = hop.operation
+    named = (operation.action, operation.classes, operation.resource, operation.dataset, operation.sensitivity)
+    return *_operation(*named), _text(hop.arguments_digest, _DIGEST)
+
+
+@lru_cache(maxsize=1024)
+def _operation(
+    action: str, classes: frozenset[ActionClass], resource: str, dataset: str, sensitivity: Sensitivity
+) -> tuple[str, str, str, str, str]:
     return (
-        _known(operation.action, _WORD),
-        _classes(operation.classes),
-        _known(operation.resource, _NAME),
-        _known(operation.dataset, _WORD),
-        f'"{operation.sensitivity}"',
-        _text(hop.arguments_digest, _DIGEST),
+        _text(action, _WORD),
+        _classes(classes),
+        _text(resource, _NAME),
+        _text(dataset, _WORD),
+        f'"{sensitivity}"',
     )
 
 
 def _asked(request: Request | None, long: int) -> tuple[str, str, str]:
     if request is None:
         return _NULL, _NULL, _NULL
-    return _known(request.method, _METHOD), _known(request.host, _NAME), _text(request.path_without_query, long)
+    return _text(request.method, _METHOD), _text(request.host, _NAME), _text(request.path_without_query, long)
 
 
 def _policy(verdict: Verdict | None) -> tuple[str, str]:
     if verdict is None:
         return _NULL, _NULL
-    return _known(verdict.version, _WORD), "true" if verdict.from_cache else "false"
+    return _own(verdict.version, _WORD), "true" if verdict.from_cache else "false"
+
+
+def _span(traceparent: str) -> tuple[str, str]:
+    if not traceparent:
+        return _NULL, _NULL
+    trace_id, span_id = parse_traceparent(traceparent)
+    return _text(trace_id, _WORD), _text(span_id, _WORD)
 
 
 def _question(record: Record, values: frozenset[str]) -> str:
@@ -210,7 +222,8 @@ def _whole(texts: Iterable[str]) -> str:
 
 def _quoted(text: str) -> str:
     """A JSON string, whole; lone surrogates become replacement characters."""
-    return encode_basestring_ascii(_LONE_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text))
+    carried = text if text.isascii() else _LONE_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
+    return encode_basestring_ascii(carried)
 
 
 def _moment(unix_seconds: float) -> str:
@@ -229,6 +242,11 @@ def _classes(classes: frozenset[ActionClass]) -> str:
     return _texts(sorted(each.value for each in classes), _POLICIES)
 
 
+@lru_cache(maxsize=1024)
+def _policies(ids: frozenset[str]) -> str:
+    return _texts(sorted(ids), _POLICIES)
+
+
 def _approvals(decision: Decision) -> str:
     return _texts(sorted(decision.kinds), _APPROVALS) if isinstance(decision, StepUp) else "[]"
 
@@ -237,7 +255,7 @@ def _texts(texts: Iterable[str], room: int) -> str:
     """A JSON array of the texts; where they are too many, the last that is written is an ellipsis."""
     written: list[str] = []
     for text in texts:
-        quoted = _known(text, _WORD)
+        quoted = _text(text, _WORD)
         room -= len(quoted) + 1
         if room < 0:
             written.append(f'"{_CUT}"')
@@ -264,5 +282,5 @@ def _text(text: str, most: int) -> str:
     return f'"{whole[0] if whole else ""}{_CUT}"'
 
 
-_known = lru_cache(maxsize=4096)(_text)
-"""For texts that many records have."""
+_own = lru_cache(maxsize=4096)(_text)
+"""The same, remembered: for names of ours, which come again, and never for what a client wrote."""

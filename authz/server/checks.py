@@ -1,16 +1,16 @@
 """The handler behind every transport: check bytes in, answer bytes out, whatever happens.
 
 It brings what the pure check lacks: the clock, the store, the audit log and the observers. It never raises and never
-returns nothing, because Envoy takes an empty message for an allow and, where an operator said so, an error too.
+returns nothing, because Envoy takes an empty message for an allow and, where an operator said so, an error too. What
+memory can decide is decided at once; what must be fetched or kept first is settled on the event loop.
 """
 
 import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from authz.core.acts import Conflict, NoSuchTask
@@ -18,7 +18,7 @@ from authz.core.errors import Refused, Unavailable
 from authz.core.ids import uuid7
 from authz.core.outcome import Answer, Needs, TaskWant
 from authz.core.reasons import Reason
-from authz.core.record import Arrival
+from authz.core.record import Arrival, Record
 from authz.pipeline import Pipeline
 from authz.ports import Audit, Engine, Observer, TaskKeeper, Tasks
 
@@ -35,10 +35,26 @@ class Peer(NamedTuple):
 
 UNKNOWN = Peer()
 
+MAX_ROUNDS = 8
+"""How often a check may be run again: for what its story lacks, and where others overtook it in the store."""
+MAX_WAITING = 1000
+"""How many checks may wait at once for what they lack. Beyond, they are denied instead of piling up."""
+_DEADLINE_MARGIN_SECONDS = 0.01
+_ID_RANDOMNESS_BYTES = 10
 
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """A check that was begun, and cannot be answered from memory alone."""
+_log = logging.getLogger("authz.server")
+
+
+class Given(NamedTuple):
+    """An answer, recorded; `record` is None for the denial of last resort."""
+
+    message: bytes
+    record: Record | None
+    duration_seconds: float
+
+
+class Pending(NamedTuple):
+    """A check that lacks something, or provides for something that must be kept before its answer is given."""
 
     arrival: Arrival
     message: bytes
@@ -46,16 +62,8 @@ class Pending:
     started: float
 
 
-MAX_ROUNDS = 8
-"""How often a check may be run again: for what its story lacks, and where others overtook it in the store."""
-_DEADLINE_MARGIN_SECONDS = 0.01
-_ID_RANDOMNESS_BYTES = 10
-
-_log = logging.getLogger("authz.server")
-
-
 class Checks:
-    """Answers checks. For one thread at a time."""
+    """Answers checks. One thread at a time uses it: where there are several, they take turns."""
 
     def __init__(  # noqa: PLR0913  the parts it joins
         self,
@@ -67,10 +75,9 @@ class Checks:
         *,
         fallback: bytes,
         timeout_seconds: float,
-        later: Callable[[Callable[[], None]], object],
         engine: Engine | None = None,
     ) -> None:
-        """`fallback` is the denial of last resort; `later` runs a call after the answer has gone out.
+        """`fallback` is the denial of last resort.
 
         `engine` is for a pipeline whose policies are asked in another process.
         """
@@ -81,8 +88,8 @@ class Checks:
         self._observer = observer
         self._fallback = fallback
         self._timeout_seconds = timeout_seconds
-        self._later = later
         self._engine = engine
+        self._waiting = 0
         self._fetching: dict[frozenset[TaskWant], asyncio.Task[None]] = {}
 
     async def answer(
@@ -92,40 +99,48 @@ class Checks:
         peer: Peer = UNKNOWN,
         remaining_seconds: float | None = None,
     ) -> bytes:
-        """The CheckResponse for a CheckRequest; a denial where anything went wrong."""
-        begun = self.begin(message, metadata, peer)
-        return begun if isinstance(begun, bytes) else await self.finish(begun, remaining_seconds)
+        """The CheckResponse for a CheckRequest; a denial where anything went wrong. Observers are told afterwards."""
+        outcome = self.at_once(message, metadata, peer)
+        given = outcome if isinstance(outcome, Given) else await self.settle(outcome, remaining_seconds)
+        asyncio.get_running_loop().call_soon(self.tell, given)
+        return given.message
 
-    def begin(self, message: bytes, metadata: Metadata, peer: Peer = UNKNOWN) -> "bytes | Pending":
-        """The answer, where memory has all that it takes; else what `finish` needs. Waits for nothing."""
+    def at_once(self, message: bytes, metadata: Metadata, peer: Peer = UNKNOWN) -> Given | Pending:
+        """The answer, where memory has all that it takes; else what is to be settled."""
         started = time.perf_counter()
         try:
             arrival = arrive(metadata, peer)
             outcome = self._try(arrival, message)
             if isinstance(outcome, Needs) or outcome.provided is not None:
-                return Pending(arrival, message, outcome, started)
+                if self._waiting < MAX_WAITING:
+                    return Pending(arrival, message, outcome, started)
+                outcome = self._pipeline.refuse(outcome.record, Reason.OVERLOADED, f"{self._waiting} checks wait")
             return self._conclude(outcome, started)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException:  # noqa: BLE001  what is raised here would reach Envoy as an error, and could be an allow
-            return self._denied()
+            return self._last_resort(started)
 
-    async def finish(self, pending: "Pending", remaining_seconds: float | None = None) -> bytes:
-        """The answer to a check that was begun, after what it lacks was fetched and what it provides for was kept."""
-        budget = self._timeout_seconds
+    async def settle(self, pending: Pending, remaining_seconds: float | None = None) -> Given:
+        """The answer that could not be given at once, in time for a caller who gives up after `remaining_seconds`."""
+        arrival, message, outcome, started = pending
+        budget_seconds = self._timeout_seconds
         if remaining_seconds is not None:
-            budget = min(budget, remaining_seconds - _DEADLINE_MARGIN_SECONDS)
+            budget_seconds = min(budget_seconds, remaining_seconds - _DEADLINE_MARGIN_SECONDS)
+        self._waiting += 1
         try:
-            outcome = await self._settle(pending.arrival, pending.message, pending.outcome, budget)
-            return self._conclude(outcome, pending.started)
+            return self._conclude(await self._settle(arrival, message, outcome, budget_seconds), started)
         except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
             raise  # there is nobody to answer any more
         except BaseException:  # noqa: BLE001  as above
-            return self._denied()
+            return self._last_resort(started)
+        finally:
+            self._waiting -= 1
 
-    def _denied(self) -> bytes:
-        _log.exception("a check failed outside its pipeline; it was denied")
-        return self._fallback
+    def tell(self, given: Given) -> None:
+        """Tell the observers of an answer that has gone out."""
+        if given.record is not None:
+            self._observer.checked(given.record, given.duration_seconds)
 
     def _try(self, arrival: Arrival, message: bytes) -> Answer | Needs:
         self._tasks.peek()
@@ -184,15 +199,17 @@ class Checks:
         if not flight.cancelled():
             flight.exception()  # seen, even where every check that waited has given up
 
-    def _conclude(self, answer: Answer, started: float) -> bytes:
+    def _conclude(self, answer: Answer, started: float) -> Given:
         duration_seconds = time.perf_counter() - started
         try:
             self._audit.append(answer.record, duration_seconds)
         except Unavailable as error:
             answer = self._pipeline.refuse(answer.record, Reason.AUDIT_UNAVAILABLE, str(error))
-        record = answer.record
-        self._later(lambda: self._observer.checked(record, duration_seconds))
-        return answer.message
+        return Given(answer.message, answer.record, duration_seconds)
+
+    def _last_resort(self, started: float) -> Given:
+        _log.exception("a check failed outside its pipeline; it was denied")
+        return Given(self._fallback, None, time.perf_counter() - started)
 
 
 def arrive(metadata: Metadata, peer: Peer = UNKNOWN) -> Arrival:

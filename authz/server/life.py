@@ -9,23 +9,44 @@ import logging
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from authz.core.errors import Refused, Unavailable
 from authz.server.health import Health
 from authz.server.tls import TlsSource
-from authz.server.transport import Transport
 
 _READINESS_SECONDS = 0.2
 
 _log = logging.getLogger("authz.server")
 
 
+class Transport(Protocol):
+    """What takes calls."""
+
+    def listen(self, address: str, tls: TlsSource | None) -> int:
+        """Bind the address (`HOST:PORT`, `unix:/path`); returns the port. Raises Unavailable."""
+        ...
+
+    async def start(self) -> None:
+        """Begin to serve."""
+        ...
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Take no new calls, and give those in flight so long."""
+        ...
+
+    @property
+    def why_down(self) -> str:
+        """Why it serves no more although it was not stopped; empty where it does."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A server and the address it is to be bound to."""
+    """A transport and the address it is to be bound to."""
 
     name: str
-    server: Transport
+    transport: Transport
     address: str
     tls: TlsSource | None
 
@@ -62,32 +83,26 @@ async def run(endpoints: tuple[Endpoint, ...], health: Health, drain: Drain, hoo
         loop.add_signal_handler(number, on_signal)
     loop.add_signal_handler(signal.SIGHUP, hooks.on_hangup)
     await health.set_not_serving()
-    begun: list[Endpoint] = []
-    grace_seconds = 0.0
-    try:
-        for endpoint in endpoints:
-            await _wait_for_tls(endpoint, stop)
-            if stop.is_set():
-                return
-            await _begin(endpoint)
-            begun.append(endpoint)
-        hooks.on_start()
-        await _tell_health(endpoints, health, hooks.why_unready, stop)
-        _log.info("draining for %g s", drain.drain_seconds)
-        await health.set_not_serving()
-        await _wait(hurry, drain.drain_seconds)
-        grace_seconds = drain.stop_grace_seconds
-        _log.info("stopping; calls in flight have %g s", grace_seconds)
-    finally:
-        await asyncio.gather(*(endpoint.server.stop(grace_seconds) for endpoint in begun))
+    for endpoint in endpoints:
+        await _wait_for_tls(endpoint, stop)
+        if stop.is_set():
+            return
+        port = endpoint.transport.listen(endpoint.address, endpoint.tls)
+        carrier = "mTLS" if endpoint.tls else "plain text"
+        _log.info("%s on %s (%s)", endpoint.name, _shown(endpoint.address, port), carrier)
+        await endpoint.transport.start()
+    hooks.on_start()
+
+    def why_unready() -> str:
+        return next(filter(None, (endpoint.transport.why_down for endpoint in endpoints)), "") or hooks.why_unready()
+
+    await _tell_health(health, why_unready, stop)
+    _log.info("draining for %g s", drain.drain_seconds)
+    await health.set_not_serving()
+    await _wait(hurry, drain.drain_seconds)
+    _log.info("stopping; calls in flight have %g s", drain.stop_grace_seconds)
+    await asyncio.gather(*(endpoint.transport.stop(drain.stop_grace_seconds) for endpoint in endpoints))
     _log.info("stopped")
-
-
-async def _begin(endpoint: Endpoint) -> None:
-    port = endpoint.server.listen(endpoint.address, endpoint.tls)
-    carrier = "mTLS" if endpoint.tls else "plain text"
-    _log.info("%s on %s (%s)", endpoint.name, _shown(endpoint.address, port), carrier)
-    await endpoint.server.start()
 
 
 async def _wait_for_tls(endpoint: Endpoint, stop: asyncio.Event) -> None:
@@ -105,15 +120,10 @@ async def _wait_for_tls(endpoint: Endpoint, stop: asyncio.Event) -> None:
             return
 
 
-async def _tell_health(
-    endpoints: tuple[Endpoint, ...], health: Health, why_unready: Callable[[], str], stop: asyncio.Event
-) -> None:
-    """SERVING while there is no reason against it, until told to stop; raises Unavailable where a server has died."""
+async def _tell_health(health: Health, why_unready: Callable[[], str], stop: asyncio.Event) -> None:
+    """SERVING while there is no reason against it, until told to stop."""
     told: str | None = None
     while not stop.is_set():
-        for endpoint in endpoints:
-            if not endpoint.server.is_alive:
-                raise Unavailable(f"{endpoint.name} on {endpoint.address} answers no more: its thread has ended")
         why = why_unready()
         if why != told:
             await (health.set_not_serving() if why else health.set_serving())

@@ -1,279 +1,300 @@
-"""A gRPC server of unary methods on grpcio's own completion queue: message bytes in, answer bytes out.
+"""A gRPC server of unary calls, bytes in and bytes out, on grpcio's own completion queue: one thread serves all.
 
-It costs a quarter of what `grpc.aio` does, because one thread takes each call from the queue, thinks, and answers,
-with no event loop between. In exchange nothing here forgives: a wrong order of calls ends the process, and an empty
-message would be an allow to Envoy. So this module alone touches `cygrpc`, and only in ways that were tried with the
-versions named here.
-
-A batch is a tuple of operations that grpc performs together; its end comes as an event that carries the batch's tag.
+The one module that touches `grpc._cython.cygrpc`, on which the library's own servers are built. Mistakes with it do not
+raise: they abort the process, hang it, or send an empty message, which Envoy takes for an allow. So whatever a handler
+does, each call gets exactly one answer, and that is bytes and not empty. `docs/decisions/0029-the-fast-lane.md` names
+the versions this holds for.
 """
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 import grpc
 from grpc._cython import cygrpc
 
 from authz.core.errors import Unavailable
-from authz.server.checks import Metadata
-from authz.server.tls import TlsSource, server_credentials
-from authz.server.transport import Limits, Shown, options_of
 
-OLDEST, NEWEST = (1, 84), (1, 85)
-"""The versions of grpcio, by major and minor, with which the tests of this module ran."""
+SLOTS = 1024
+"""How many calls are taken in at once. Those that found no slot are cancelled when the server stops."""
+AT_ONCE = 16
+"""How many events are taken together where so many wait. The answers to all wait for the last of them."""
+_FOREVER_UNIX_SECONDS = 1e12  # grpc tells of a deadline that is none as one in billions of years
+_ANSWERS_OUT_SECONDS, _JOIN_SECONDS = 0.1, 5.0
+_NOW = 0.0  # a moment long ago, to grpc: it does not wait
+_OK, _NOTHING = 0, ()
+_ARRIVED, _STOPPED = object(), object()
+_COMPLETE = cygrpc.CompletionType.operation_complete
 
-_SLOTS = 1024  # calls that grpc may have waiting for this thread: at a stop it cancels those beyond
-_MOST_DEFERRED = 4096
-_MOST_PENDING = 1_000_000  # grpc would cancel calls beyond a thousand while the thread is busy
-_LAST_WORDS_SECONDS = 0.1
-_NO_METADATA: tuple[object, ...] = ()
-_NO_FLAGS = 0
-_OK, _UNIMPLEMENTED, _INTERNAL = 0, 12, 13
-_FOREVER_SECONDS = 1e9
 _log = logging.getLogger("authz.server")
 
 
-class Refusal(Exception):
-    """A handler's way to end a call with a status of gRPC: for methods whose errors are no answers to Envoy."""
+class NoAnswer(Exception):
+    """Raised by a handler: the call ends with this gRPC status. Not where Envoy asks: it may take that for an allow."""
 
-    def __init__(self, code: int, details: str) -> None:
-        super().__init__(details)
-        self.code, self.details = code, details.encode()
-
-
-@dataclass(frozen=True, slots=True)
-class Deferred:
-    """A handler's word that the answer comes later, through `Call.answer`, and not before `begin` was called."""
-
-    begin: Callable[[], object]
-
-
-Handler = Callable[["Call", bytes], bytes | Deferred]
-"""Answers a call, or says how it will be answered; raises Refusal. On the queue's thread."""
-
-
-def why_not() -> str:
-    """Why the installed grpcio is not one to do this with; empty where it is."""
-    version = tuple(int(part) for part in grpc.__version__.split(".")[:2])
-    if OLDEST <= version <= NEWEST:
-        return ""
-    return f"grpcio {grpc.__version__} is not between {'.'.join(map(str, OLDEST))} and {'.'.join(map(str, NEWEST))}"
+    def __init__(self, code: grpc.StatusCode, details: str) -> None:
+        super().__init__(code, details)
+        self.code, self.details = code, details
 
 
 class Call:
-    """One call that was accepted."""
+    """A call that a handler must answer, before it returns or, once it is deferred, later and from any thread."""
 
-    __slots__ = ("_details", "core", "handler", "is_cancelled", "metadata", "on_cancel", "server")
+    __slots__ = ("_core", "_deadline_unix_seconds", "_handler", "_is_deferred", "_server", "metadata", "on_cancel")
 
-    def __init__(self, server: "QueueServer", handler: Handler, event: Any) -> None:  # noqa: ANN401  grpcio has no types
-        self.server, self.handler, self.core = server, handler, event.call
-        self._details = event.call_details
-        self.metadata: Metadata = event.invocation_metadata
-        self.is_cancelled = False
+    def __init__(self, server: "QueueServer", handler: "Handler", event: Any) -> None:  # noqa: ANN401  cygrpc's
+        self._server, self._handler = server, handler
+        self._core = event.call  # None once the call is over
+        self._is_deferred = False
+        self._deadline_unix_seconds: float = event.call_details.deadline
+        self.metadata: Iterable[tuple[str, Any]] = event.invocation_metadata
         self.on_cancel: Callable[[], object] | None = None
-        """Called on the queue's thread when the caller gave up a call that was deferred."""
+        """Called, on the server's thread, where the caller gives up on a deferred call."""
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it was answered or given up."""
+        return self._core is None
+
+    @property
     def remaining_seconds(self) -> float | None:
         """Until the caller gives up; None where it never does."""
-        remaining: float = self._details.deadline - time.time()
-        return remaining if remaining < _FOREVER_SECONDS else None
+        until = self._deadline_unix_seconds
+        return until - time.time() if until < _FOREVER_UNIX_SECONDS else None
 
-    def shown(self) -> Shown:
-        """What the caller's TLS showed. Only in the handler: a call that is over must not be asked."""
-        found: Mapping[bytes, list[bytes]] = cygrpc.auth_context(self.core)
-        return {name.decode(): values for name, values in found.items()}
+    def shown(self) -> Mapping[bytes, Sequence[bytes]]:
+        """What the TLS of the call showed of its caller, in grpc's words. While the handler runs."""
+        found: Mapping[bytes, Sequence[bytes]] = cygrpc.auth_context(self._core)
+        return found
 
-    def answer(self, message: bytes) -> None:
-        """Answer a deferred call, from any thread. Nothing where the caller gave up or the server stopped."""
-        self.server.answer(self, message)
+    def answer(self, message: bytes, then: Callable[[], None] | None = None) -> bool:
+        """Answer it. False: it was answered before, or the caller or the server has given it up.
+
+        `then` is called once the answer of a call that was not deferred is on its way.
+        """
+        _must_be_an_answer(message)
+        server = self._server
+        # Made before the call is given up, so that what fails leaves it answerable. And made for it alone: operations
+        # own buffers, and those of one that two calls share are freed twice.
+        operations = (
+            cygrpc.SendInitialMetadataOperation(_NOTHING, 0),
+            cygrpc.SendMessageOperation(message, 0),
+            cygrpc.SendStatusFromServerOperation(_NOTHING, _OK, b"", 0),
+        )
+        if not self._is_deferred:  # so we are in its handler, on the server's thread
+            core, self._core = self._core, None
+            if core is not None:
+                server.outgoing.append((core, (*operations, cygrpc.ReceiveCloseOnServerOperation(0)), then))
+            return core is not None
+        with server.lock:
+            if server.is_closed or self not in server.deferred:
+                return False
+            server.deferred.discard(self)
+            core, self._core = self._core, None
+            server.begin(core, operations, _nothing_to_do)
+            return True
+
+    def defer(self) -> None:
+        """Say that the answer comes later. While the handler runs."""
+        if self._core is None or self._is_deferred:
+            raise ValueError("only a call that waits for its answer can be deferred")
+        self._server.begin(self._core, (cygrpc.ReceiveCloseOnServerOperation(0),), self.closed)
+        self._is_deferred = True
+        self._server.deferred.add(self)
+
+    def end(self, code: grpc.StatusCode, details: str) -> None:
+        """End it with a status; for the server."""
+        core, self._core = self._core, None
+        operations = (
+            cygrpc.SendInitialMetadataOperation(_NOTHING, 0),
+            cygrpc.SendStatusFromServerOperation(_NOTHING, code.value[0], details.encode(), 0),
+            cygrpc.ReceiveCloseOnServerOperation(0),
+        )
+        self._server.begin(core, operations, _nothing_to_do)
+
+    def received(self, event: Any) -> None:  # noqa: ANN401  cygrpc's
+        """Handle its message; for the server."""
+        message = event.batch_operations[0].message()
+        if self._server.is_closed:  # calls whose callers are gone come after the end too
+            return
+        if message is None:  # never sent, malformed, or above the limit
+            self.end(grpc.StatusCode.INTERNAL, "no message")
+            return
+        try:
+            self._handler(message, self)
+        except NoAnswer as ended:
+            if self._core is not None and not self._is_deferred:
+                self.end(ended.code, ended.details)
+        except BaseException:  # noqa: BLE001  the call must be answered
+            _log.exception("a handler failed; the call is denied")
+            self.answer(self._server.fallback)
+        if self._core is not None and not self._is_deferred:
+            _log.error("a handler gave no answer; the call is denied")
+            self.answer(self._server.fallback)
+
+    def closed(self, event: Any) -> None:  # noqa: ANN401  cygrpc's
+        """A deferred call has ended, perhaps because its caller gave up; for the server."""
+        if not event.batch_operations[0].cancelled():
+            return
+        with self._server.lock:
+            if self not in self._server.deferred:
+                return
+            self._server.deferred.discard(self)
+            self._core = None
+        if self.on_cancel is not None:
+            self.on_cancel()
+
+
+Handler = Callable[[bytes, Call], None]
+"""Takes a message and sees to it that the call is answered. It runs on the server's thread, which serves nothing else
+meanwhile. What it leaves unanswered, and does not defer, gets the server's fallback."""
 
 
 class QueueServer:
-    """Serves methods. `listen`, `start` and `stop` may be called from any thread."""
+    """The server. Made and stopped on any thread; `start` begins a thread of its own. Attributes are for its calls."""
 
-    def __init__(self, methods: Mapping[str, Handler], limits: Limits, *, fallback: bytes) -> None:
-        """`fallback` answers for a handler that fails, and where too many calls are deferred or the server stops."""
+    def __init__(self, methods: Mapping[str, Handler], fallback: bytes, options: Iterable[tuple[str, int]]) -> None:
+        """`methods` by full name; others are UNIMPLEMENTED. `fallback` answers where a handler does not."""
+        _must_be_an_answer(fallback)
         self._methods = {name.encode(): handler for name, handler in methods.items()}
-        self._fallback = _whole(fallback)
-        self._lock = threading.Lock()  # no other thread may be inside grpc while the queue's thread ends it
-        self._deferred: set[Call] = set()
-        self._is_stopping = self._is_over = False
+        self.fallback = fallback
+        self.lock = threading.Lock()  # keeps what other threads ask of the core away from its end
+        self.deferred: set[Call] = set()
+        self.outgoing: list[tuple[Any, Sequence[Any], Callable[[], None] | None]] = []
+        self._is_stopping = self.is_closed = self._is_drained = False
         self._ended = threading.Event()
         self._queue = cygrpc.CompletionQueue()
-        pending = ("grpc.server.max_pending_requests", "grpc.server.max_pending_requests_hard_limit")
-        self._core = cygrpc.Server([*options_of(limits), *((name, _MOST_PENDING) for name in pending)], False)  # noqa: FBT003  no xDS
+        self._core = cygrpc.Server(list(options), False)  # noqa: FBT003  no xDS; it takes no names
         self._core.register_completion_queue(self._queue)
-        # A daemon: an interpreter that ends without a stop would wait for it for ever.
-        self._thread = threading.Thread(target=self._run, name="checks", daemon=True)
+        self._thread: threading.Thread | None = None
 
-    @property
-    def is_alive(self) -> bool:
-        """Whether its thread runs, or has not begun, or was told to stop."""
-        return self._is_stopping or self._thread.ident is None or self._thread.is_alive()
-
-    @property
-    def deferred(self) -> int:
-        """How many calls wait for an answer from another thread."""
-        return len(self._deferred)
-
-    def listen(self, address: str, tls: TlsSource | None) -> int:
-        """Bind the address, before the start; returns the port. Raises Unavailable."""
-        credentials = None if tls is None else server_credentials(tls)._credentials  # noqa: SLF001  as grpc's own servers do
-        try:
-            port = int(self._core.add_http2_port(address.encode(), credentials))
-        except RuntimeError as error:
-            raise Unavailable(f"cannot listen on {address}: {error}; is another process on it?") from error
+    def listen(self, address: str, credentials: grpc.ServerCredentials | None) -> int:
+        """Bind `HOST:PORT` or `unix:/path`; the port, and 1 for a socket. Raises Unavailable."""
+        port = int(self._core.add_http2_port(address.encode(), credentials and credentials._credentials))  # noqa: SLF001  as grpc does
         if not port:
             raise Unavailable(f"cannot listen on {address}; is another process on it?")
         return port
 
     def start(self) -> None:
-        """Begin to answer."""
+        """Serve, on a thread that ends with `stop`, or with the process."""
         self._core.start()
-        for _ in range(_SLOTS):
-            self._core.request_call(self._queue, self._queue, self._arrived)
+        for _ in range(SLOTS):
+            self._core.request_call(self._queue, self._queue, _ARRIVED)
+        # The thread holds all that is grpc's: to let go of it without the steps of `stop` would hang the interpreter.
+        self._thread = threading.Thread(target=self._run, name="fast-lane", daemon=True)
         self._thread.start()
 
+    @property
+    def why_down(self) -> str:
+        """Why it serves no more although it was not stopped; empty where it does."""
+        is_fine = self._thread is None or self._thread.is_alive() or self._is_stopping
+        return "" if is_fine else "the thread that answers checks has ended"
+
     def stop(self, grace_seconds: float) -> None:
-        """Take no new calls, give the deferred ones so long, deny the rest, and end. Not on the queue's own thread."""
-        with self._lock:  # its event may arrive while `shutdown` is still at work
+        """Take no new calls, give the present ones so long, answer the others with the fallback. Not on its own thread.
+
+        It may be called again, also while it is under way.
+        """
+        if self._thread is None:
+            return
+        with self.lock:  # or the core could be destroyed while it is still in shutdown()
             if not self._is_stopping:
                 self._is_stopping = True
-                self._core.shutdown(self._queue, self._over)
+                self._core.shutdown(self._queue, _STOPPED)
         if not self._ended.wait(grace_seconds):
-            for call in tuple(self._deferred):
-                self.answer(call, self._fallback)
-            self._ended.wait(_LAST_WORDS_SECONDS)
-            with self._lock:
-                if not self._is_over:  # peers that say nothing could hold it up for as long as they like
+            for call in tuple(self.deferred):
+                call.answer(self.fallback)
+            self._ended.wait(_ANSWERS_OUT_SECONDS)
+            with self.lock:
+                if not self.is_closed:  # a silent peer would keep its connection, and us, for as long as it likes
                     self._core.cancel_all_calls()
-        self._thread.join()
+        self._thread.join(_JOIN_SECONDS)
 
-    def answer(self, call: Call, message: bytes) -> None:
-        """Answer a deferred call; see `Call.answer`."""
-        operations = _answer(_whole(message))
-        with self._lock:
-            # Each is answered once: of two messages Envoy would take the last.
-            if not self._is_over and call in self._deferred:
-                self._deferred.discard(call)
-                self._begin(call.core, operations, _nothing)
-                call.core = None
+    def begin(self, core_call: Any, operations: Sequence[Any], tag: Callable[[Any], None]) -> None:  # noqa: ANN401  cygrpc's
+        """Have grpc do something for a call; from another thread under the lock."""
+        if self.is_closed:  # what is begun after the end of the queue aborts the process
+            return
+        if error := core_call.start_server_batch(operations, tag):  # a number, and then no event comes
+            raise RuntimeError(f"grpc refused a batch: {error}")
 
     def _run(self) -> None:
-        while True:
-            event = None  # nothing of the last call survives into the wait
-            try:
-                event = self._queue.poll()
-                if event.completion_type != cygrpc.CompletionType.operation_complete:
-                    break  # the queue has ended, and nothing is left in it
-                event.tag(event)
-            except Exception:  # noqa: BLE001  one call's trouble is not the others'
-                _log.exception("a call failed in its transport")
+        while not self._is_drained:
+            _safely(self._serve)
         self._ended.set()
 
-    def _arrived(self, event: Any) -> None:  # noqa: ANN401  grpcio has no types
-        if not event.success:
-            return  # a slot that the stop gives back: there is no call in it, and to touch it ends the process
+    def _serve(self) -> None:
+        """Wait for events and take them, then send what was answered.
+
+        Handlers run one behind the other, and so does grpc: each is quicker while the processor's caches are its own.
+        """
+        for event in self._events():
+            _safely(self._take, event)
+        outgoing, self.outgoing = self.outgoing, []
+        for core, operations, _ in outgoing:
+            _safely(self.begin, core, operations, _nothing_to_do)
+        for _, _, then in outgoing:
+            if then is not None:
+                _safely(then)
+
+    def _events(self) -> list[Any]:
+        """One that is waited for, and those that are there besides; new calls come first."""
+        events = list[Any]()
+        event = self._queue.poll()
+        while event.completion_type == _COMPLETE:
+            events.append(event)
+            if len(events) == AT_ONCE:
+                break
+            event = self._queue.poll(_NOW)
+        self._is_drained = event.completion_type == cygrpc.CompletionType.queue_shutdown
+        events.sort(key=lambda event: event.tag is not _ARRIVED)
+        return events
+
+    def _take(self, event: Any) -> None:  # noqa: ANN401  cygrpc's
+        if event.tag is _ARRIVED:
+            self._arrived(event)
+        elif event.tag is _STOPPED:
+            self._destroy()
+        else:
+            event.tag(event)
+
+    def _arrived(self, event: Any) -> None:  # noqa: ANN401  cygrpc's
+        if not event.success:  # a slot that comes back; what it holds must not be touched
+            return
         if not self._is_stopping:
-            with suppress(ValueError):  # the stop came in between
-                self._core.request_call(self._queue, self._queue, self._arrived)
+            with suppress(ValueError):  # `stop` came in between
+                self._core.request_call(self._queue, self._queue, _ARRIVED)
         handler = self._methods.get(event.call_details.method)
         if handler is None:
-            self._refuse(event.call, _UNIMPLEMENTED, b"there is no such method")
-            return
-        call = Call(self, handler, event)
-        receive = cygrpc.ReceiveMessageOperation(_NO_FLAGS)
-        self._begin(call.core, (receive,), lambda received: self._received(call, received))
+            Call(self, _never_run, event).end(grpc.StatusCode.UNIMPLEMENTED, "unknown method")
+        else:
+            self.begin(event.call, (cygrpc.ReceiveMessageOperation(0),), Call(self, handler, event).received)
 
-    def _received(self, call: Call, event: Any) -> None:  # noqa: ANN401  grpcio has no types
-        message = event.batch_operations[0].message()
-        if message is None:  # none was sent, or it was broken, too long, or given up
-            self._refuse(call.core, _INTERNAL, b"there is no message")
-            return
-        try:
-            outcome = call.handler(call, message)
-            if isinstance(outcome, Deferred) and len(self._deferred) < _MOST_DEFERRED:
-                self._defer(call, outcome)
-                return
-            answer = self._fallback if isinstance(outcome, Deferred) else _whole(outcome)
-        except Refusal as refusal:
-            self._refuse(call.core, refusal.code, refusal.details)
-            return
-        except Exception:  # noqa: BLE001  whatever a handler meets, its caller gets an explicit denial
-            _log.exception("a call's handler failed; it was denied")
-            answer = self._fallback
-        operations = (*_answer(answer), cygrpc.ReceiveCloseOnServerOperation(_NO_FLAGS))
-        self._begin(call.core, operations, _nothing)
-
-    def _defer(self, call: Call, deferred: Deferred) -> None:
-        self._deferred.add(call)
-        self._begin(
-            call.core, (cygrpc.ReceiveCloseOnServerOperation(_NO_FLAGS),), lambda event: self._closed(call, event)
-        )
-        try:
-            deferred.begin()
-        except Exception:  # noqa: BLE001  as above
-            _log.exception("a call could not be deferred; it was denied")
-            self.answer(call, self._fallback)
-
-    def _refuse(self, core: Any, code: int, details: bytes) -> None:  # noqa: ANN401  grpcio has no types
-        operations = (
-            cygrpc.SendInitialMetadataOperation(_NO_METADATA, _NO_FLAGS),
-            cygrpc.SendStatusFromServerOperation(_NO_METADATA, code, details, _NO_FLAGS),
-            cygrpc.ReceiveCloseOnServerOperation(_NO_FLAGS),
-        )
-        self._begin(core, operations, _nothing)
-
-    def _begin(self, core: Any, operations: Sequence[object], tag: Callable[[Any], object]) -> None:  # noqa: ANN401  as above
-        """Have grpc perform the operations. From another thread only under the lock."""
-        if self._is_over:
-            return  # events of calls that are dead may come after the end, and a batch then ends the process
-        error = core.start_server_batch(operations, tag)
-        if error:
-            raise RuntimeError(f"grpc refused a batch with {error}")
-
-    def _closed(self, call: Call, event: Any) -> None:  # noqa: ANN401  as above
-        """A deferred call has come to its end: answered, or given up by its caller."""
-        if not event.batch_operations[0].cancelled():
-            return
-        with self._lock:
-            if call not in self._deferred:
-                return
-            self._deferred.discard(call)
-            call.core = None
-        call.is_cancelled = True
-        if call.on_cancel is not None:
-            call.on_cancel()
-
-    def _over(self, _event: Any) -> None:  # noqa: ANN401  as above
-        """Every call has ended after `shutdown`: let go of grpc's server, then of the queue."""
-        with self._lock:
-            self._is_over = True
-            self._deferred.clear()
+    def _destroy(self) -> None:
+        with self.lock:
+            self.is_closed = True
+            self.deferred.clear()
             self._core.destroy()
-            self._queue.shutdown()
+            self._queue.shutdown()  # poll() still gives what is in it
 
 
-def _nothing(_event: object) -> None:
-    """The end of a batch after which there is nothing to do."""
+def _safely(do: Callable[..., None], *arguments: Any) -> None:  # noqa: ANN401  whatever it takes
+    try:
+        do(*arguments)
+    except BaseException:  # noqa: BLE001  a thread that ends answers nobody, and its port stays open
+        _log.exception("the fast lane failed at a call")
 
 
-def _whole(message: object) -> bytes:
-    """The message, which is one: None and the empty message would go out as an empty one, and be an allow."""
-    if type(message) is not bytes or not message:
-        raise TypeError("an answer is bytes, and not empty")
-    return message
+def _must_be_an_answer(message: bytes) -> None:
+    if message.__class__ is not bytes or not message:
+        raise TypeError("an answer is bytes, and not empty, which would be an allow to Envoy")
 
 
-def _answer(message: bytes) -> tuple[object, ...]:
-    """Operations that send the message and the status. Made for each call anew: two calls must never share one."""
-    return (
-        cygrpc.SendInitialMetadataOperation(_NO_METADATA, _NO_FLAGS),
-        cygrpc.SendMessageOperation(message, _NO_FLAGS),
-        cygrpc.SendStatusFromServerOperation(_NO_METADATA, _OK, b"", _NO_FLAGS),
-    )
+def _nothing_to_do(event: Any) -> None:  # noqa: ANN401  cygrpc's
+    """For a batch whose end changes nothing."""
+
+
+def _never_run(message: bytes, call: Call) -> None:
+    """For a call that ends before its message is read."""

@@ -26,9 +26,9 @@ from authz.api.methods import (
     serialize,
 )
 from authz.core.record import Arrival
+from authz.server.aio import peer_of
 from authz.server.checks import arrive
 from authz.server.task_service import TaskService
-from authz.server.transport import peer_of
 
 Handle = Callable[[Any, Arrival], Awaitable[Any]]
 """A message and how it came in, the message that answers it out; raises Failed or NotADemand."""
@@ -90,7 +90,7 @@ def _streaming(service: TaskService) -> Callable[[Any, Any], AsyncIterator[Any]]
 
 
 def _arrival(context: Any) -> Arrival:  # noqa: ANN401  as above
-    return arrive(context.invocation_metadata() or (), peer_of(context.auth_context()))
+    return arrive(context.invocation_metadata() or (), peer_of(context))
 
 
 async def _fail(context: Any, failed: Failed) -> NoReturn:  # noqa: ANN401  as above

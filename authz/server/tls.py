@@ -5,16 +5,21 @@ with what it has; that is safe because who may ask is decided at each check, aga
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import grpc
 
 from authz.core.errors import Refused, Unavailable
+from authz.server.checks import UNKNOWN, Peer
 
 QUIET_SECONDS = 0.1
 LONGEST_OUTDATED_SECONDS = 1.0
 PAUSE_SECONDS = 0.05  # Envoys give a connection 0.1 s
+
+# What grpc calls what a handshake has shown. To a server the chain is told without its leaf.
+_VERSION, _CERTIFICATE, _INTERMEDIATES = "ssl_tls_version", "x509_pem_cert", "x509_pem_cert_chain"
+_TLS_1_3 = b"TLSv1.3"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,3 +97,16 @@ class Shown:
 def _configuration(material: TlsMaterial) -> grpc.ServerCertificateConfiguration:
     pair = (material.private_key, material.certificate_chain)
     return grpc.ssl_server_certificate_configuration([pair], material.client_authorities)
+
+
+def peer_who_showed(shown: Callable[[str], Sequence[bytes]]) -> Peer:
+    """Who called, over TLS 1.3: grpc would also take 1.2, and has no switch against it; such a caller is nobody.
+
+    `shown` gives the values of a name in grpc's words, none where it has none.
+    """
+    certificates = shown(_CERTIFICATE)
+    if list(shown(_VERSION)) != [_TLS_1_3] or not certificates:
+        return UNKNOWN
+    intermediates = b"".join(shown(_INTERMEDIATES))
+    chain = certificates[0] + intermediates if intermediates else b""
+    return Peer(certificates[0].decode("latin-1"), chain.decode("latin-1"))  # ASCII, as grpc writes it

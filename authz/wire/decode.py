@@ -83,13 +83,15 @@ def _body(http: AttributeContext.HttpRequest, headers: _Headers) -> Body:
 
 
 def _raw(header_map: HeaderMap) -> _Headers:
-    headers: dict[str, tuple[str, ...]] = {}
-    for header in header_map.headers:
-        # Latin-1 maps every byte to one character, so that different bytes never become the same text.
-        value = header.raw_value.decode("latin-1") if header.raw_value else header.value
-        name = header.key.lower()
-        headers[name] = (*headers.get(name, ()), value)
-    return headers
+    # Latin-1 maps every byte to one character, so that different bytes never become the same text.
+    found = [(each.key.lower(), each.raw_value.decode("latin-1") or each.value) for each in header_map.headers]
+    headers = {name: (value,) for name, value in found}
+    if len(headers) == len(found):
+        return headers
+    repeated: dict[str, tuple[str, ...]] = {}
+    for name, value in found:
+        repeated[name] = (*repeated.get(name, ()), value)
+    return repeated
 
 
 def _agreed(field: str, headers: _Headers, pseudo_header: str) -> str:

@@ -13,7 +13,7 @@ from google.protobuf.struct_pb2 import Struct
 from google.protobuf.wrappers_pb2 import BoolValue
 
 from authz.core.amendments import NO_AMENDMENTS, Amendments, Headers
-from authz.core.decision import Allow, Decision, Deny, StepUp
+from authz.core.decision import Allow, Deny, StepUp
 from authz.core.reasons import Reason
 from authz.core.record import Record
 from authz.wire.denials import Form, JsonRpcDenials, form
@@ -24,8 +24,7 @@ from authz.wire.pb.envoy.type.v3.http_status_pb2 import HttpStatus
 DENIALS = JsonRpcDenials()
 
 _OK = 0
-_SOME_ID = "ffffffff-ffff-7fff-bfff-ffffffffffff"  # no clock makes it
-_MAX_PARTS = 4096
+_REMEMBERED = 4096
 _SAID_BY_POLICIES = frozenset({Reason.POLICY_FORBIDS, Reason.POLICY_PERMITS_NOTHING})
 _GRPC_STATUS = {400: 3, 401: 16, 403: 7, 429: 8, 503: 14}
 """google.rpc.Code for each HTTP status in use: INVALID_ARGUMENT, UNAUTHENTICATED, and so on."""
@@ -40,7 +39,7 @@ class Encoder:
         self._task_header = task_header
         self._removed_headers = removed_headers
         self._denials = denials
-        self._parts = lru_cache(_MAX_PARTS)(self._parts_around_the_id)
+        self._plain_allowing = lru_cache(_REMEMBERED)(self._allowing)
 
     def __call__(self, record: Record) -> bytes:
         """The answer for Envoy; never empty, and an allow for nothing but an Allow."""
@@ -61,40 +60,42 @@ class Encoder:
         if record.task is None:
             raise ValueError("an allow without a task")
         wanted = record.verdict.amendments if record.verdict else NO_AMENDMENTS
-        told = _told(record, None)
-        id = told["decision_id"]
-        if wanted is not NO_AMENDMENTS or len(id) != len(_SOME_ID) or not id.isascii():
-            return self._allowing(record.task.id, told, wanted)
-        before, after = self._parts(record.task.id, told["agent"], told["action"])
-        return before + id.encode() + after
+        task_id, agent, action = record.task.id, _agent(record), _action(record)
+        if wanted is NO_AMENDMENTS:
+            answer = self._plain_allowing(task_id, agent, action)
+        else:
+            answer = self._allowing(task_id, agent, action, wanted)
+        return answer + _naming(record.arrival.decision_id)
 
-    def _parts_around_the_id(self, task_id: str, agent: str, action: str) -> tuple[bytes, bytes]:
-        """An allow without amendments, before and after its decision id: the rest is the same for many hops."""
-        told = _told_of(Allow.word, _SOME_ID, "", agent, task_id, action)
-        before, id, after = self._allowing(task_id, told, NO_AMENDMENTS).rpartition(_SOME_ID.encode())
-        if not id or _SOME_ID.encode() in before:
-            raise ValueError("the decision id does not stand in the answer once")
-        return before, after
-
-    def _allowing(self, task_id: str, told: Mapping[str, str], wanted: Amendments) -> bytes:
+    def _allowing(self, task_id: str, agent: str, action: str, wanted: Amendments = NO_AMENDMENTS) -> bytes:
+        """The answer but for the name of the decision: the same for all hops that are alike."""
+        # The upstream gets the one value that was decided on, whatever form the client's header had.
         ok = OkHttpResponse(
-            # The upstream gets the one value that was decided on, whatever form the client's header had.
             headers=[*_amended(wanted.headers), _set(self._task_header, task_id)],
             headers_to_remove=(*wanted.removed_headers, *self._removed_headers),
             response_headers_to_add=_amended(wanted.response_headers),
             query_parameters_to_set=[QueryParameter(key=name, value=value) for name, value in wanted.query_set],
             query_parameters_to_remove=wanted.query_removed,
         )
-        response = CheckResponse(ok_response=ok, dynamic_metadata=_metadata(told, wanted))
+        found = {"decision": Allow.word, "reason": "", "agent": agent, "task": task_id, "action": action}
+        response = CheckResponse(ok_response=ok, dynamic_metadata=_metadata(found, wanted))
         response.status.code = _OK
-        return response.SerializeToString(deterministic=True)
+        return response.SerializeToString()
 
     def _deny(self, record: Record, reason: Reason) -> bytes:
         told = {"error": "denied", "reason": reason.id, "decision_id": record.arrival.decision_id, **_remedy(record)}
         said = reason in _SAID_BY_POLICIES and record.verdict is not None
         wanted = record.verdict.amendments if said and record.verdict else NO_AMENDMENTS
         worded = form(record.request, reason, told, self._denials)
-        return _denial(reason, told, _metadata(_told(record, reason), wanted), worded, wanted)
+        found = {
+            "decision": record.decision.word,
+            "decision_id": record.arrival.decision_id,
+            "reason": reason.id,
+            "agent": _agent(record),
+            "task": record.task.id if record.task else "",
+            "action": _action(record),
+        }
+        return _denial(reason, told, _metadata(found, wanted), worded, wanted)
 
 
 def _remedy(record: Record) -> dict[str, object]:
@@ -137,45 +138,39 @@ def _amended(headers: Headers) -> Iterator[HeaderValueOption]:
             yield HeaderValueOption(header=header, append=BoolValue(value=number > 0))
 
 
-def _metadata(told: Mapping[str, str], wanted: Amendments) -> Struct:
+def _metadata(found: Mapping[str, str], wanted: Amendments) -> Struct:
     """For Envoy's access log, in the namespace `envoy.filters.http.ext_authz`; what is ours no policy replaces."""
     metadata = Struct()
     metadata.update(wanted.metadata)  # type: ignore[arg-type]  # what Amendments hold is JSON
-    for name, value in told.items():
+    for name, value in found.items():
         metadata.fields[name].string_value = value
     return metadata
 
 
-def _told(record: Record, reason: Reason | None) -> dict[str, str]:
-    return _told_of(
-        _word(record.decision),
-        record.arrival.decision_id,
-        reason.id if reason else "",
-        record.identity.spiffe_id.uri if record.identity else "",
-        record.task.id if record.task else "",
-        record.hop.operation.action if record.hop else "",
-    )
+def _naming(decision_id: str) -> bytes:
+    """The part of a CheckResponse that names the decision in its metadata.
+
+    A message in the wire format may go on with another of its type: what both hold is merged, and of two entries of a
+    map the last counts (Protocol Buffers, Encoding, "Last One Wins").
+    """
+    name = decision_id.encode()
+    return _before_a_name(len(name)) + name
 
 
-def _told_of(decision: str, decision_id: str, reason: str, agent: str, task: str, action: str) -> dict[str, str]:  # noqa: PLR0913, PLR0917  all that is told
-    return {
-        "decision": decision,
-        "decision_id": decision_id,
-        "reason": reason,
-        "agent": agent,
-        "task": task,
-        "action": action,
-    }
+@lru_cache
+def _before_a_name(length: int) -> bytes:
+    """What stands before it. It is the last of the part, so all but its length is the same for all."""
+    name = "-" * length
+    part = CheckResponse(dynamic_metadata=_metadata({"decision_id": name}, NO_AMENDMENTS)).SerializeToString()
+    return part.removesuffix(name.encode())
 
 
-def _word(decision: Decision) -> str:
-    match decision:
-        case Allow():
-            return "allow"
-        case Deny():
-            return "deny"
-        case StepUp():
-            return "step_up"
+def _agent(record: Record) -> str:
+    return record.identity.spiffe_id.uri if record.identity else ""
+
+
+def _action(record: Record) -> str:
+    return record.hop.operation.action if record.hop else ""
 
 
 _UNRECORDED = {"error": "denied", "reason": Reason.INTERNAL_ERROR.id, "decision_id": ""}

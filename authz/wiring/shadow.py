@@ -8,8 +8,9 @@ import asyncio
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,7 +63,7 @@ class _Difference:
 
 
 class Shadow:
-    """An Observer that asks the candidate. For the event loop's thread.
+    """An Observer that asks the candidate. Threads that tell it of hops take turns with the event loop, which asks.
 
     Without a candidate, before the first is loaded, nothing is compared; nor is it while the candidate was compiled for
     another catalog than the one in force.
@@ -74,6 +75,7 @@ class Shadow:
         self._candidate: LoadedPolicy | None = None
         self._waiting: deque[_Hop] = deque()
         self._something_waits = asyncio.Event()
+        self._wake: Callable[[], object] = self._something_waits.set
         self._told: set[_Difference] = set()
         self._pace = Pace(per_minute=1)
         self.compared: Counter[Pair] = Counter()
@@ -104,10 +106,12 @@ class Shadow:
         request = record.request if self._sees_requests else None  # a queue of bodies is kept for nothing else
         query = Query.about(record.identity, record.errand, record.hop, record.arrival.unix_seconds, request)
         self._waiting.append(_Hop(query, conclude(record.verdict), record.arrival.decision_id))
-        self._something_waits.set()
+        if not self._something_waits.is_set():
+            self._wake()
 
     async def work(self) -> None:
         """Ask the candidate about what waits, until cancelled. Between slices the event loop has time for checks."""
+        self._wake = partial(asyncio.get_running_loop().call_soon_threadsafe, self._something_waits.set)
         while True:
             await self._something_waits.wait()
             self.ask(_SLICE_SECONDS)

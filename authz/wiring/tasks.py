@@ -5,13 +5,11 @@ import logging
 import time
 from collections.abc import Mapping
 
-import grpc.aio
-
 from authz.core.errors import Unavailable, Unusable
 from authz.core.hop import ActionClass, Operation
 from authz.lifecycle import Lifecycle, Limits
 from authz.ports import Audit, Policy
-from authz.server.aio import make_plain_server
+from authz.server.aio import PortableTransport, plain_transport
 from authz.server.task_methods import task_handlers
 from authz.server.task_service import TaskService
 from authz.tasks.token import TokenIssuer
@@ -25,14 +23,14 @@ PURGE_SECONDS = 10.0
 _log = logging.getLogger("authz.tasks")
 
 
-def make_task_server(
+def make_task_transport(
     knowledge: Knowledge,
     store: TaskStore,
     audit: Audit,
     policy: Policy,
     classes: Mapping[str, frozenset[ActionClass]],
-) -> grpc.aio.Server:
-    """The server of the task service; nothing is bound yet. The configuration names the service.
+) -> PortableTransport:
+    """The transport of the task service; nothing is bound yet. The configuration names the service.
 
     `classes` are those of each action in the catalog.
     """
@@ -57,7 +55,7 @@ def make_task_server(
         audit=audit,
         issuer=issuer,
     )
-    return make_plain_server(task_handlers(parts))
+    return plain_transport(task_handlers(parts))
 
 
 def classes_of(operations: tuple[Operation, ...]) -> Mapping[str, frozenset[ActionClass]]:

@@ -52,6 +52,7 @@ BEYOND_THIS_ENVOY = {
     Reason.POLICY_ENGINE_UNAVAILABLE: "tests/policy/test_opa.py: needs an engine beside us",
     Reason.AUDIT_UNAVAILABLE: "has a test of its own below",
     Reason.INTERNAL_ERROR: "would need a defect",
+    Reason.OVERLOADED: "tests/server/test_checks.py: needs a thousand checks that wait",
     Reason.CHECK_TIMED_OUT: "the embedded store answers at once",
     Reason.XFCC_MALFORMED: "test_identities.py: needs mode xfcc",
     Reason.XFCC_AMBIGUOUS: "as above",

@@ -147,7 +147,6 @@ def hop(
         Kept(),
         fallback=FALLBACK,
         timeout_seconds=timeout_seconds,
-        later=lambda call: call(),
         engine=opa,
     )
 

@@ -193,7 +193,6 @@ class Bench:
             Kept(),
             fallback=FALLBACK,
             timeout_seconds=5.0,
-            later=lambda call: call(),
             engine=opa,
         )
         try:

@@ -98,7 +98,6 @@ def make(
         observer or Kept(),
         fallback=FALLBACK,
         timeout_seconds=timeout_seconds,
-        later=lambda call: call(),
     )
 
 

@@ -26,7 +26,9 @@ from tests.support.world import ENVOY, SUPPORT, World
 SERVICE = "envoy.service.auth.v3.Authorization"
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
-LANES = ["fast", "portable"]
+
+
+BOTH_LANES = pytest.mark.parametrize("lane", ["fast", "portable"])
 
 
 def settings(listen: str, **more: object) -> dict[str, object]:
@@ -34,17 +36,11 @@ def settings(listen: str, **more: object) -> dict[str, object]:
     return {"server": {"listen": listen, "transport": "plaintext", "drain_seconds": 0, "stop_grace_seconds": 1, **more}}
 
 
-@pytest.fixture(scope="module", params=LANES)
-def lane(request: pytest.FixtureRequest) -> str:
-    """Each lane: what holds for one holds for the other."""
-    return str(request.param)
-
-
-@pytest.fixture(scope="module")
-def server(lane: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, Server]]:
-    """One plain-text server for the tests that only ask."""
+@pytest.fixture(scope="module", params=["fast", "portable"])
+def server(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[tuple[World, Server]]:
+    """One plain-text server for the tests that only ask, on each lane."""
     address = f"127.0.0.1:{free_port()}"
-    world = World(tmp_path_factory.mktemp("serve"), settings=settings(address, lane=lane))
+    world = World(tmp_path_factory.mktemp("serve"), settings=settings(address, lane=request.param))
     with serve(world.config_file, address) as running:
         yield world, running
 
@@ -87,9 +83,12 @@ def test_another_method_is_unimplemented(server: tuple[World, Server]) -> None:
 
 
 def test_health_is_told_for_the_server_and_for_the_service(server: tuple[World, Server]) -> None:
-    """Probes may ask under the empty name and under the service's own."""
+    """Probes may ask under the empty name and under the service's own; another service is unknown."""
     _, running = server
     assert [running.health(name) for name in ("", SERVICE)] == [SERVING, SERVING]
+    with pytest.raises(grpc.RpcError) as error:
+        running.health("another.Service")
+    assert error.value.code() is grpc.StatusCode.NOT_FOUND
 
 
 def test_it_says_where_it_listens(server: tuple[World, Server]) -> None:
@@ -99,7 +98,8 @@ def test_it_says_where_it_listens(server: tuple[World, Server]) -> None:
     assert "serving after" in running.log()
 
 
-def test_it_answers_on_a_unix_socket(lane: str, tmp_path: Path) -> None:
+@BOTH_LANES
+def test_it_answers_on_a_unix_socket(tmp_path: Path, lane: str) -> None:
     """A sidecar on the same host may ask through a socket file."""
     address = f"unix:{tmp_path}/authz.sock"
     world = World(tmp_path, settings=settings(address, lane=lane))
@@ -130,12 +130,12 @@ class Guarded:
         return Server(self.server.process, self.server.address, self.server.log_file, shown)
 
 
-@pytest.fixture(scope="module")
-def guarded(lane: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
-    """One guarded server for the tests that only ask."""
+@pytest.fixture(scope="module", params=["fast", "portable"])
+def guarded(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Guarded]:
+    """One guarded server for the tests that only ask, on each lane."""
     port, health_address = free_port(), f"127.0.0.1:{free_port()}"
-    listen = {"listen": f"127.0.0.1:{port}", "health_listen": health_address}
-    world = World.guarded(tmp_path_factory.mktemp("guarded"), server={**listen, "lane": lane})
+    listen = {"listen": f"127.0.0.1:{port}", "health_listen": health_address, "lane": request.param}
+    world = World.guarded(tmp_path_factory.mktemp("guarded"), server=listen)
     address = f"localhost:{port}"
     with serve(world.config_file, address, credentials(world, world.svid(ENVOY))) as running:
         yield Guarded(world, running, health_address)
@@ -204,7 +204,8 @@ def reason_of(response: CheckResponse) -> str:
     return response.dynamic_metadata.fields["reason"].string_value
 
 
-def test_it_drains_before_it_stops(lane: str, tmp_path: Path) -> None:
+@BOTH_LANES
+def test_it_drains_before_it_stops(tmp_path: Path, lane: str) -> None:
     """After SIGTERM it says NOT_SERVING and still answers, loses no check, and exits with 0."""
     address = f"127.0.0.1:{free_port()}"
     world = World(tmp_path, settings=settings(address, lane=lane, drain_seconds=60))
@@ -221,7 +222,8 @@ def test_it_drains_before_it_stops(lane: str, tmp_path: Path) -> None:
         assert "draining" in running.log()
 
 
-def test_calls_in_flight_are_answered_before_it_stops(lane: str, tmp_path: Path) -> None:
+@BOTH_LANES
+def test_calls_in_flight_are_answered_before_it_stops(tmp_path: Path, lane: str) -> None:
     """Callers that ask without a pause until health says NOT_SERVING get an answer to each of their checks."""
     address = f"127.0.0.1:{free_port()}"
     world = World(tmp_path, settings=settings(address, lane=lane, drain_seconds=3))
@@ -247,8 +249,9 @@ def test_calls_in_flight_are_answered_before_it_stops(lane: str, tmp_path: Path)
     assert set(answered) == {0}
 
 
+@BOTH_LANES
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_second_signal_ends_the_draining(lane: str, tmp_path: Path, number: int) -> None:
+def test_a_second_signal_ends_the_draining(tmp_path: Path, number: int, lane: str) -> None:
     """An operator in a hurry says it twice."""
     address = f"127.0.0.1:{free_port()}"
     world = World(tmp_path, settings=settings(address, lane=lane, drain_seconds=60))
@@ -259,10 +262,10 @@ def test_a_second_signal_ends_the_draining(lane: str, tmp_path: Path, number: in
         assert running.process.wait(timeout=90) == 0
 
 
-def test_a_port_that_is_taken_is_said_plainly(lane: str, server: tuple[World, Server], tmp_path: Path) -> None:
+def test_a_port_that_is_taken_is_said_plainly(server: tuple[World, Server], tmp_path: Path) -> None:
     """Exit status 1 and one message with the address; no traceback."""
     _, running = server
-    world = World(tmp_path, settings=settings(running.address, lane=lane))
+    world = World(tmp_path, settings=settings(running.address))
     command = [sys.executable, "-m", "authz", "serve", "--config", str(world.config_file)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
     assert ended.returncode == 1
@@ -270,7 +273,8 @@ def test_a_port_that_is_taken_is_said_plainly(lane: str, server: tuple[World, Se
     assert "Traceback" not in ended.stderr
 
 
-def test_audit_lines_tell_of_every_check(lane: str, tmp_path: Path) -> None:
+@BOTH_LANES
+def test_audit_lines_tell_of_every_check(tmp_path: Path, lane: str) -> None:
     """Ten allowed and ten denied checks are twenty lines, in order, written before their answers."""
     address = f"127.0.0.1:{free_port()}"
     world = World(tmp_path, settings=settings(address, lane=lane))
@@ -284,10 +288,10 @@ def test_audit_lines_tell_of_every_check(lane: str, tmp_path: Path) -> None:
     assert ['"decision":"allow"' in line for line in lines] == [True, False] * 10
 
 
-def test_a_rotated_audit_log_is_reopened_on_sighup(lane: str, tmp_path: Path) -> None:
+def test_a_rotated_audit_log_is_reopened_on_sighup(tmp_path: Path) -> None:
     """After the file was renamed and SIGHUP sent, lines go into a new file, and none is lost."""
     address = f"127.0.0.1:{free_port()}"
-    world = World(tmp_path, settings=settings(address, lane=lane))
+    world = World(tmp_path, settings=settings(address))
     log, old = tmp_path / "audit.jsonl", tmp_path / "audit.jsonl.1"
     with serve(world.config_file, address) as running:
         running.check(world.check(None))
@@ -298,7 +302,8 @@ def test_a_rotated_audit_log_is_reopened_on_sighup(lane: str, tmp_path: Path) ->
     assert [len(file.read_text().splitlines()) for file in (old, log)] == [1, 1]
 
 
-def test_a_full_audit_log_denies(lane: str, tmp_path: Path) -> None:
+@BOTH_LANES
+def test_a_full_audit_log_denies(tmp_path: Path, lane: str) -> None:
     """With the audit log on a full device, what would be allowed is denied with 503."""
     if not os.path.exists("/dev/full"):  # noqa: PTH110  a device, not a path of ours
         pytest.skip("this machine has no /dev/full")
@@ -310,7 +315,8 @@ def test_a_full_audit_log_denies(lane: str, tmp_path: Path) -> None:
         assert running.check(world.check(task.id)).denied_response.status.code == 503
 
 
-def test_changed_policies_count_without_a_restart_and_bad_ones_never(lane: str, tmp_path: Path) -> None:
+@BOTH_LANES
+def test_changed_policies_count_without_a_restart_and_bad_ones_never(tmp_path: Path, lane: str) -> None:
     """SIGHUP takes a changed policy set into use; a bad one leaves the last in force, and health as it is."""
     address = f"127.0.0.1:{free_port()}"
     world = World(tmp_path, settings=settings(address, lane=lane))

@@ -70,7 +70,7 @@ def serve(
         process = subprocess.Popen(command, stdout=log, stderr=log)
     server = Server(process, address, log_file, credentials)
     try:
-        _wait_until_serving(server)
+        wait_until_serving(server)
         yield server
     finally:
         if process.poll() is None:
@@ -78,7 +78,8 @@ def serve(
         process.wait()
 
 
-def _wait_until_serving(server: Server) -> None:
+def wait_until_serving(server: Server) -> None:
+    """Return once its health says SERVING; fail where the process ends or that takes too long."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         assert server.process.poll() is None, f"the server ended at start:\n{server.log()}"

@@ -1,6 +1,7 @@
 """What Envoy is told: an allow for nothing but an Allow, an explicit denial for everything else."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -117,3 +118,19 @@ def test_only_an_allow_is_an_allow(told: Record) -> None:
     assert message
     assert (response.status.code == 0) is allowed
     assert (response.WhichOneof("http_response") == "ok_response") is allowed
+
+
+@given(records())
+def test_alike_hops_get_alike_answers_each_with_its_own_name(told: Record) -> None:
+    """What is remembered of an answer is what it would be anew; only the decision's id differs."""
+    allowed = replace(told, decision=Allow(frozenset({"p"})), verdict=told.verdict or record().verdict)
+    other = replace(allowed, arrival=replace(allowed.arrival, decision_id="0190aaaa-0000-7000-8000-000000000000"))
+    anew = Encoder("x-task-id")
+    for each in (allowed, other, allowed):
+        response = CheckResponse.FromString(encode(each))
+        assert response == CheckResponse.FromString(anew(each))
+        if response.status.code == 0:
+            assert response.dynamic_metadata.fields["decision_id"].string_value == each.arrival.decision_id
+            response.dynamic_metadata.fields["decision_id"].string_value = ""
+            expected = CheckResponse.FromString(anew(replace(each, arrival=replace(each.arrival, decision_id=""))))
+            assert response == expected

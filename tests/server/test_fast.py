@@ -1,6 +1,5 @@
 """The fast lane: what memory decides is answered at once, the rest in the event loop, and both from one state."""
 
-import asyncio
 import random
 import subprocess
 import sys
@@ -14,13 +13,18 @@ import pytest
 
 from authz.core.acts import End
 from authz.core.task import Grant
-from authz.server.lane import Soon
-from authz.server.queue import why_not
+from authz.server.lanes import NotTested, choose, this_platform
 from authz.wire.pb.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from tests.support.servers import CHECK, free_port, serve
 from tests.support.world import World
 
-pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not() or "it can be used")
+
+@pytest.fixture(autouse=True)
+def _where_it_is_tested() -> None:
+    try:
+        choose("fast", this_platform())
+    except NotTested as error:
+        pytest.skip(str(error))
 
 
 def plain(address: str, **more: object) -> dict[str, object]:
@@ -132,24 +136,3 @@ def test_callers_that_give_up_leave_nothing_behind(tmp_path: Path) -> None:
         server.process.terminate()
         assert server.process.wait(10) == 0
         assert "Traceback" not in server.log()
-
-
-def test_what_is_told_later_is_told_in_the_loop_and_in_order() -> None:
-    """Calls from another thread run in the event loop's, all of them, in the order in which they came."""
-    told: list[tuple[int, bool]] = []
-    main = threading.get_ident()
-
-    async def run() -> None:
-        soon = Soon(asyncio.get_running_loop())
-
-        def tell() -> None:
-            for number in range(1000):
-                soon(lambda number=number: told.append((number, threading.get_ident() == main)))  # type: ignore[misc]  # bound now
-
-        last = asyncio.Event()
-        await asyncio.to_thread(tell)
-        soon(last.set)
-        await asyncio.wait_for(last.wait(), 10)
-
-    asyncio.run(run())
-    assert told == [(number, True) for number in range(1000)]

@@ -211,7 +211,7 @@ def test_a_call_knows_how_long_its_caller_waits() -> None:
         channel.unary_unary(METHOD)(b"x", timeout=20)
         channel.unary_unary(METHOD)(b"x")
     assert told[0] is not None
-    assert 0 < told[0] <= 20
+    assert 0 < told[0] <= 21, "grpc turns its own clock into ours, not to the last millisecond"
     assert told[1] is None
 
 

@@ -102,7 +102,7 @@ class Vocabulary:
         ]
         schema = _schema({operation.action: operation.classes for operation in self.operations}, self)
         try:
-            return cedarpy.Entities.from_json_str(json.dumps(document), schema)
+            return cedarpy.Entities.from_json_str(json.dumps(document), schema, release_gil=True)
         except ValueError as error:
             raise NotAVocabulary(f"Cedar does not take its names: {error}") from error
 
@@ -178,7 +178,7 @@ def _climb(uid: _Uid, parents: Mapping[_Uid, frozenset[_Uid]]) -> frozenset[_Uid
 
 def _schema(actions: Mapping[str, frozenset[ActionClass]], vocabulary: Vocabulary) -> cedarpy.Schema:
     try:
-        return cedarpy.Schema.from_str(schema_text(actions, vocabulary.fields()))
+        return cedarpy.Schema.from_str(schema_text(actions, vocabulary.fields()), release_gil=True)
     except ValueError as error:
         raise NotAVocabulary(f"Cedar does not take its names: {error}") from error
 

@@ -341,7 +341,7 @@ def test_lines_of_two_processes_never_mix(tmp_path: Path, kind: str) -> None:
 
 
 def test_an_acknowledged_line_outlives_a_killed_process(tmp_path: Path) -> None:
-    """SIGKILL at any moment loses no line whose append had returned, and leaves none that is broken."""
+    """SIGKILL at any moment loses no line whose append had returned; only one that had not can be cut short."""
     file = tmp_path / "audit.jsonl"
     with run(WRITER, str(file), "a", "1000000", stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -350,7 +350,8 @@ def test_an_acknowledged_line_outlives_a_killed_process(tmp_path: Path) -> None:
         process.send_signal(signal.SIGKILL)
         acknowledged = process.stdout.read().split()
     assert acknowledged
-    kept = ids(file.read_text())
+    whole, _, _cut_short = file.read_text().rpartition("\n")  # the kernel may end a write between two pages
+    kept = ids(whole)
     assert [f"a{number.decode()}" for number in acknowledged] == kept[: len(acknowledged)]
 
 

@@ -156,15 +156,16 @@ class Reload:
         try:
             with giving_way(), _without_collecting():
                 catalog, policy = await asyncio.to_thread(_compile, self._settings, self.origin)
+            for _ in policy.make_ready():
+                await asyncio.sleep(0)
         except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # noqa: BLE001  a panic in an engine is no Exception; what is in force stays
             self._refuse(looked, str(error) if isinstance(error, Unusable) else f"{type(error).__name__}: {error}")
             return
         if await asyncio.to_thread(look_at, self._settings, self.origin) != looked:
+            policy.leave()
             return  # it changed while it was read; the next looks will tell
-        for _ in policy.make_ready():
-            await asyncio.sleep(0)
         await asyncio.to_thread(self.origin.keep)
         replaced = self._rules.replace(catalog, policy)
         self.origin.taken()

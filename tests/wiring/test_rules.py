@@ -5,12 +5,14 @@ import hashlib
 import logging
 import os
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from authz.core.decision import Allow
+from authz.policy.cedar import CedarPolicy
 from authz.wiring.gauges import rules_gauges
 from authz.wiring.knowledge import read
 from authz.wiring.rules import Reload, Rules, look_at
@@ -181,3 +183,21 @@ def test_with_digests_corrupt_files_change_no_decision_however_long_they_stay(tm
         assert reloading.is_allowed()
         assert "SHA256SUMS" in reloading.reload.trouble
     assert reloading.reload.loads == 0
+
+
+def test_policies_that_cannot_be_made_ready_are_refused_like_others(
+    reloading: Reloading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever fails between compiling and the swap is counted and told once, and what is in force stays."""
+
+    def fails(_policy: CedarPolicy) -> Iterator[None]:
+        raise RuntimeError("no engine for this thread")
+
+    version = reloading.rules.version
+    monkeypatch.setattr(CedarPolicy, "make_ready", fails)
+    reloading.policies.write_text(NOTHING_ALLOWED)
+    reloading.look(4)
+    assert reloading.is_allowed()
+    assert reloading.rules.version == version
+    assert reloading.reload.refusals == 1
+    assert "no engine for this thread" in reloading.reload.trouble

@@ -30,12 +30,10 @@ from authz.policy.breaker import Breaker
 from authz.policy.opa import OpaPolicy, verdict_of
 from authz.policy.opa_client import MAX_ANSWER_BYTES, OpaClient, OpaReach
 from authz.policy.question import FactsQuestion
-from authz.server.checks import Checks
-from authz.wire.encode import FALLBACK
 from authz.wiring.explaining import explain_recorded
 from authz.wiring.policy_sets import Named, parts_of
-from tests.server.test_checks import Kept, told
-from tests.support.opa import running_opa
+from tests.server.test_checks import told
+from tests.support.opa import answered, running_opa
 from tests.support.servers import free_port, serve
 from tests.support.world import SUPPORT, Running, World
 
@@ -138,27 +136,8 @@ def hop(
     world: World, opa: OpaPolicy, *, times: int = 1, timeout_seconds: float = 5.0
 ) -> list[tuple[tuple[int, str], Record]]:
     """What Envoy is told of a covered hop, and the record, checked by this engine so many times at once."""
-    kept, task, running = Kept(), world.start_task(), world.pipeline()
-    checks = Checks(
-        replace(running.pipeline, policy=opa),
-        running.store,
-        running.store,
-        kept,
-        Kept(),
-        fallback=FALLBACK,
-        timeout_seconds=timeout_seconds,
-        engine=opa,
-    )
-
-    async def run() -> list[bytes]:
-        return list(await asyncio.gather(*(checks.answer(world.check(task.id), ()) for _ in range(times))))
-
-    try:
-        answers = asyncio.run(run())
-    finally:
-        opa.close()
-        running.close()
-    return list(zip(map(told, answers), kept.records, strict=True))
+    message = world.check(world.start_task().id)
+    return [(told(answer), record) for answer, record in answered(world, opa, [message] * times, timeout_seconds)]
 
 
 def test_a_hop_that_opa_allows_is_allowed_and_opa_is_asked_once(world: World) -> None:

@@ -1,6 +1,5 @@
 """Policies for opa-envoy-plugin: they see what they saw, and what they answer is followed where it can be."""
 
-import asyncio
 import json
 import threading
 from collections import Counter
@@ -32,7 +31,6 @@ from authz.policy.opa_client import OpaClient, OpaReach
 from authz.policy.plugin_question import PluginQuestion
 from authz.policy.plugin_result import amendments_of
 from authz.policy.result import verdict_of_result
-from authz.server.checks import Checks
 from authz.wire.decode import decode_with_attributes
 from authz.wire.encode import FALLBACK, Encoder
 from authz.wire.pb.envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse
@@ -40,9 +38,8 @@ from authz.wire.pb.envoy.type.v3.http_status_pb2 import StatusCode
 from authz.wiring.engines import guarded_headers, make_question
 from authz.wiring.knowledge import read
 from tests.policy.examples import query
-from tests.server.test_checks import Kept
 from tests.support import corpora
-from tests.support.opa import put_policy, running_opa
+from tests.support.opa import answered, put_policy, running_opa
 from tests.support.records import record
 from tests.support.world import World
 
@@ -184,23 +181,8 @@ class Bench:
         settings = read(self.world.config_file).settings
         client = OpaClient(OpaReach(url), 5.0, Breaker(5, 1.0))
         opa = OpaPolicy(client, make_question(settings), guarded_headers(settings))
-        running, kept = self.world.pipeline(), Kept()
-        checks = Checks(
-            replace(running.pipeline, policy=opa),
-            running.store,
-            running.store,
-            kept,
-            Kept(),
-            fallback=FALLBACK,
-            timeout_seconds=5.0,
-            engine=opa,
-        )
-        try:
-            message = self.message(case["request"]["attributes"])
-            return CheckResponse.FromString(asyncio.run(checks.answer(message, ()))), kept.records[0]
-        finally:
-            opa.close()
-            running.close()
+        ((message, told),) = answered(self.world, opa, [self.message(case["request"]["attributes"])])
+        return CheckResponse.FromString(message), told
 
     def message(self, attributes: dict[str, Any]) -> bytes:
         """The CheckRequest of the case, by an agent with a task that covers it."""

@@ -1,18 +1,26 @@
 """A real OPA: built by `make opa`, or on the PATH."""
 
+import asyncio
 import contextlib
 import http.client
 import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from authz.core.record import Record
+from authz.policy.opa import OpaPolicy
+from authz.server.checks import Checks
+from authz.wire.encode import FALLBACK
+from tests.server.test_checks import Kept
 from tests.support.servers import free_port, until
+from tests.support.world import World
 
 
 def opa_program() -> str:
@@ -49,6 +57,32 @@ def put_policy(address: str, text: str) -> None:
     response = connection.getresponse()
     assert response.status == 200, response.read()
     connection.close()
+
+
+def answered(
+    world: World, opa: OpaPolicy, messages: Sequence[bytes], timeout_seconds: float = 5.0
+) -> list[tuple[bytes, Record]]:
+    """What Envoy is told of these checks, all at once, and the records, with this engine; which is closed then."""
+    running, kept = world.pipeline(), Kept()
+    checks = Checks(
+        replace(running.pipeline, policy=opa),
+        running.store,
+        running.store,
+        kept,
+        Kept(),
+        fallback=FALLBACK,
+        timeout_seconds=timeout_seconds,
+        engine=opa,
+    )
+
+    async def run() -> list[bytes]:
+        return list(await asyncio.gather(*(checks.answer(message, ()) for message in messages)))
+
+    try:
+        return list(zip(asyncio.run(run()), kept.records, strict=True))
+    finally:
+        opa.close()
+        running.close()
 
 
 def _accepts(port: int) -> bool:
